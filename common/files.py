@@ -1,0 +1,39 @@
+"""Files that appear under their final name only when they are complete."""
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; rename it to `path` if the block succeeds.
+
+    The temporary name keeps the suffix, because encoders choose the format by it. Missing parent
+    folders are made. If the block fails, the temporary file goes and whatever stood at `path` stays.
+
+    Raises:
+        UserError: the folder cannot be made or written to, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        if path.is_dir():
+            raise UserError(f"cannot write {path}: a folder has that name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())  # a power cut after the rename must not leave an empty file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def natural_key(name: str | Path) -> list:
+    """Sort key that puts `img2` before `img10`."""
+    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", str(name))]
