@@ -1,0 +1,148 @@
+"""Reading and writing weights: this project's .safetensors and the official release's pickled dict."""
+import hashlib
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from common.errors import UserError
+from common.files import atomic_path
+from model.safa import SAFA
+
+DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "safa.safetensors"
+
+# The official release's names, as prefixes, and ours.
+OFFICIAL_NAMES = {
+    "block.convimg.cnn0.": "encoder.stem.",
+    "block.convimg.cnn1.1.": "encoder.layer1.",
+    "block.convimg.cnn2.0.": "encoder.layer2.",
+    "block.convimg.out0.": "encoder.project_half.",
+    "block.convimg.out1.": "encoder.project_quarter.",
+    "block.convimg.out2.": "encoder.project_eighth.",
+    "block.convimg.normalize.": "encoder.normalize.",
+    "block.shuffle.": "flow.fuse.",
+    "block.convflow.0.": "flow.to_flow.",
+    "block.getscale.0.": "flow.selector.squeeze.",
+    "block.getscale.1.": "flow.selector.reduce.",
+    "block.getscale.4.": "flow.selector.decide.",
+    **{f"block.convblock.{i}.conv_stem.": f"flow.blocks.{i}.stem." for i in range(64)},
+    **{f"block.convblock.{i}.conv_backbone.": f"flow.blocks.{i}.residual." for i in range(64)},
+    "lastconv.0.": "decoder.reduce.",
+    **{f"lastconv.{i + 1}.": f"decoder.residual.{i}." for i in range(12)},
+    "lastconv.13.": "decoder.expand.",
+    "lastconv.15.": "decoder.to_picture.",
+}
+
+
+def load_model(path: str | Path | None = None) -> SAFA:
+    """The network with the weights of `path`, float32, on the CPU, in eval mode.
+
+    Args:
+        path: a .safetensors of this project, the official `flownet.pkl` (or .pth), or a folder that
+            holds one (`train_log/`, a training's output). None: the weights that come with the project.
+
+    Raises:
+        UserError: no such file, not a checkpoint, cut short, or the weights of another network.
+    """
+    path = _find(DEFAULT_WEIGHTS if path is None else Path(path))
+    state, metadata = _read(path)
+    if not metadata:
+        state = {_our_name(name): tensor for name, tensor in state.items()}
+    try:
+        channels = state["flow.fuse.0.weight"].shape[0]
+        blocks = len({name.split(".")[2] for name in state if name.startswith("flow.blocks.")})
+        model = SAFA(int(metadata.get("channels", channels)), int(metadata.get("blocks", blocks)))
+    except (KeyError, ValueError, AttributeError, IndexError):
+        raise UserError(f"{path} does not hold the weights of this network: it has "
+                        f"{_some(sorted(state)) or 'no tensors'}") from None
+    _check(path, state, model.state_dict())
+    model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
+                           for name, tensor in state.items()})
+    return model.eval()
+
+
+def save_model(model: SAFA, path: str | Path, metadata: dict[str, str] | None = None,
+               dtype: torch.dtype | None = None) -> None:
+    """Write the weights and the architecture's arguments to a .safetensors, atomically.
+
+    Args:
+        metadata: further strings to keep in the file's header.
+        dtype: type to store floating-point tensors in; None keeps theirs.
+    """
+    state = {name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+             for name, tensor in model.state_dict().items()}
+    header = {"channels": str(model.channels), "blocks": str(model.blocks), **(metadata or {})}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(state, temporary, header)
+        except SafetensorError as error:  # it wraps the system's own error, "no space left" for one
+            raise OSError(str(error)) from error
+
+
+def weights_hash(model: SAFA) -> str:
+    """SHA-256 (hex) of the weights themselves, whatever file they came in."""
+    digest = hashlib.sha256(json.dumps([model.channels, model.blocks]).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _find(path: Path) -> Path:
+    if path.is_dir():
+        for name in ("flownet.pkl", "flownet.pth", "last.safetensors", "best.safetensors"):
+            if (path / name).is_file():
+                return path / name
+        found = sorted(path.glob("*.safetensors")) + sorted(path.glob("*.pkl")) + sorted(path.glob("*.pth"))
+        if len(found) != 1:
+            raise UserError(f"{path} holds {len(found) or 'no'} weights files: name the one to load")
+        return found[0]
+    if not path.is_file():
+        raise UserError(f"no weights at {path}: give a .safetensors, a flownet.pkl or a folder holding one")
+    return path
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError,
+            KeyError, AttributeError, IndexError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise UserError(f"cannot read weights from {path} ({reason}): it is damaged, cut short or no checkpoint; "
+                        "fetch it again") from None
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise UserError(f"{path} is no dict of tensors, so no checkpoint of this network")
+    return state, {}
+
+
+def _our_name(name: str) -> str:
+    name = name.removeprefix("module.")
+    for prefix, ours in OFFICIAL_NAMES.items():
+        if name.startswith(prefix):
+            return ours + name[len(prefix):]
+    return name
+
+
+def _check(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    problems = []
+    if missing := [name for name in expected if name not in state]:
+        problems.append(f"missing {_some(missing)}")
+    if unknown := [name for name in state if name not in expected]:
+        problems.append(f"unknown {_some(unknown)}")
+    wrong = [f"{name} {tuple(state[name].shape)} for {tuple(tensor.shape)}" for name, tensor in expected.items()
+             if name in state and state[name].shape != tensor.shape]
+    if wrong:
+        problems.append(f"of another shape {_some(wrong)}")
+    if problems:
+        raise UserError(f"{path} does not fit this network: {'; '.join(problems)}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

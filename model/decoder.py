@@ -1,0 +1,25 @@
+"""The upsampling decoder: warped features to the residual picture (paper, Fig. 2)."""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model.aggregation import ResidualBlock, conv3x3
+
+
+class Decoder(nn.Module):
+    """Both frames' warped features and the timestep -> what blending the warped frames leaves out.
+
+    (N, 2*channels + 1, h, w) at half resolution -> (N, 3, 2h, 2w).
+    """
+
+    def __init__(self, channels: int, depth: int = 12):
+        super().__init__()
+        self.reduce = conv3x3(2 * channels + 1, channels, stride=2)
+        self.residual = nn.Sequential(*(ResidualBlock(channels) for _ in range(depth)))
+        self.expand = conv3x3(channels, 2 * channels)
+        self.to_picture = nn.Conv2d(channels // 2, 12, 3, 1, 1)
+
+    def forward(self, timestep_plane: torch.Tensor, warped0: torch.Tensor, warped1: torch.Tensor) -> torch.Tensor:
+        x = self.reduce(torch.cat((timestep_plane, warped0, warped1), 1))
+        x = F.pixel_shuffle(self.expand(self.residual(x)), 2)
+        return F.pixel_shuffle(self.to_picture(x), 2)

@@ -1,0 +1,88 @@
+"""Flow estimation: the iterated blocks that refine both flows and the blending mask (paper, Sec. 3.1)."""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model.aggregation import AggregationBlock, ScaleSelector, chosen_scales, conv3x3, straight_through_bits
+from model.warp import backward_warp
+
+FLOW0, FLOW1, MASK = slice(0, 2), slice(2, 4), slice(4, 5)  # the flow state's channels; the sixth is spare
+
+
+class FlowEstimation(nn.Module):
+    """From both frames' features and a timestep to the flow state.
+
+    The state is kept as the sum of the blocks' outputs at half resolution, 6x4 channels: the last
+    step's pixel shuffle makes the 6 channels at full resolution of it. Averaging each group of four
+    is the bilinear reduction of that to half resolution.
+    """
+
+    def __init__(self, channels: int, blocks: int):
+        super().__init__()
+        inputs = 3 * channels + 7
+        self.fuse = conv3x3(2 * channels, channels)
+        self.blocks = nn.ModuleList(AggregationBlock(inputs, channels) for _ in range(blocks))
+        self.selector = ScaleSelector(inputs, channels)
+        self.to_flow = nn.Conv2d(channels, 6 * 4, 3, 1, 1)
+
+    def forward(self, features0: torch.Tensor, features1: torch.Tensor, timesteps: torch.Tensor,
+                scales: torch.Tensor | str | None = None, scale_cap: int = 1) -> tuple[torch.Tensor, list]:
+        """
+        Args:
+            features0, features1: (B, C, h, w), the two frames' features.
+            timesteps: (B, T) in [0, 1].
+            scales: None: the selector decides by threshold; "learned": it draws bits, with gradients;
+                a (blocks, B*T) tensor of 1, 2, 4: these.
+            scale_cap: with None, the finest scale that may be chosen is 1/scale_cap.
+
+        Returns:
+            The flow state before its pixel shuffle, (B*T, 24, h, w) float32, and for each block the
+            scales its samples were processed at, (B*T,).
+        """
+        batch, times = timesteps.shape
+        height, width = features0.shape[-2:]
+        feature = repeat(self.fuse(torch.cat((features0, features1), 1)), times)
+        plane = timesteps.reshape(-1, 1, 1, 1).to(feature.dtype).expand(-1, 1, height, width)
+        features0, features1 = repeat(features0, times), repeat(features1, times)
+        state = None
+        used = []
+        for index, block in enumerate(self.blocks):
+            if state is None:  # no flow yet: both warps are the identity
+                flow = feature.new_zeros(batch * times, 6, height, width)
+                warped0, warped1 = features0, features1
+            else:
+                flow = half_resolution(state)
+                warped0 = backward_warp(features0, 0.5 * flow[:, FLOW0])
+                warped1 = backward_warp(features1, 0.5 * flow[:, FLOW1])
+            x = torch.cat((feature, flow.to(feature.dtype), warped0, warped1, plane), 1)
+            if isinstance(scales, str):
+                bits = straight_through_bits(self.selector(x))
+                feature = block.mix(x, bits[:, 0], bits[:, 1])
+                used.append(chosen_scales(bits))
+            else:
+                if scales is not None:
+                    chosen = scales[index]
+                elif scale_cap == 4:  # only one choice is left
+                    chosen = torch.full((batch * times,), 4)
+                else:
+                    chosen = chosen_scales(self.selector(x), scale_cap)
+                feature = block(x, chosen)
+                used.append(chosen)
+            update = self.to_flow(feature).float()
+            state = update if state is None else state + update
+        return state, used
+
+
+def repeat(x: torch.Tensor, times: int) -> torch.Tensor:
+    """(B, ...) -> (B*times, ...), each sample `times` times in a row."""
+    return x if times == 1 else x.repeat_interleave(times, 0)
+
+
+def half_resolution(state: torch.Tensor) -> torch.Tensor:
+    """The flow state at half resolution, (N, 6, h, w), its values still in full-resolution pixels."""
+    return state.unflatten(1, (6, 4)).mean(2)
+
+
+def full_resolution(state: torch.Tensor) -> torch.Tensor:
+    """The flow state at full resolution, (N, 6, 2h, 2w)."""
+    return F.pixel_shuffle(state, 2)
