@@ -1,0 +1,1 @@
+"""Training data: where frames come from, and how three of them become a training sample."""

@@ -1,0 +1,133 @@
+"""The packed cache: frames decoded once into one memory-mapped file, so that training decodes nothing.
+
+A cache is a folder with `frames.bin`, raw HxWx3 uint8 BGR frames one after the other, and `index.json`, which
+says where each clip's frames lie and how much each frame differs from the one before.
+"""
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from common.errors import UserError
+from data.frames import FrameFolder, VideoFile, find_clips, read_picture
+
+_VERSION = 1
+
+
+class PackedClip:
+    """One clip of a cache. Frames are views of the mapped file: only the rows that are used are read."""
+
+    def __init__(self, file: Path, entry: dict) -> None:
+        self.path, self.name = file, entry["name"]
+        self.shape = (entry["frames"], entry["height"], entry["width"], 3)
+        self.differences = np.asarray(entry["differences"], np.float32)
+        self._offset, self._frames = entry["offset"], None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_frames": None}  # pickling a mapped array would copy the file
+
+    def read(self, indices: list[int]) -> list[np.ndarray]:
+        """The frames at `indices`, HxWx3 uint8 BGR each, read-only."""
+        if self._frames is None:
+            self._frames = np.memmap(self.path, np.uint8, "r", self._offset, self.shape)
+        return [self._frames[index] for index in indices]
+
+
+def is_packed(root: Path) -> bool:
+    return (root / "index.json").is_file() and (root / "frames.bin").is_file()
+
+
+def open_packed(root: Path) -> list[PackedClip]:
+    """The clips of the cache `root`. Raises UserError if it is damaged or of another version."""
+    try:
+        index = json.loads((root / "index.json").read_text())
+        if index["version"] != _VERSION:
+            raise UserError(f"{root} is a packed cache of version {index['version']}: pack it again")
+        clips = [PackedClip(root / "frames.bin", entry) for entry in index["clips"]]
+        size = (root / "frames.bin").stat().st_size
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read the packed cache {root}: {error!r}; pack it again") from error
+    if size != index["size"]:
+        raise UserError(f"{root / 'frames.bin'} has {size} bytes instead of {index['size']}: pack it again")
+    return clips
+
+
+def pack(root: Path, output: Path, reduce: int = 1, progress: bool = True) -> dict:
+    """Decode every clip under `root` once into a cache at `output`.
+
+    Args:
+        root: a folder of videos or frame folders, at any depth (`data.frames.find_clips`). List files
+            (*.txt) in it are copied.
+        output: the cache; it appears only when it is complete.
+        reduce: reduce the frames by this whole factor first, by averaging: a compressed video is too
+            blurred and blocky to be called truth at its own size.
+
+    Returns:
+        The index that was written.
+
+    Raises:
+        UserError: nothing to pack, a clip cannot be read, or `output` is there already.
+    """
+    clips = find_clips(root)
+    if not clips:
+        raise UserError(f"{root} holds no videos and no folders of pictures")
+    if output.exists():
+        raise UserError(f"{output} exists: delete it first, or choose another --output")
+    temporary = output.with_name(f".{output.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        entries, offset = [], 0
+        with open(temporary / "frames.bin", "wb") as file:
+            for clip in tqdm(clips, "packing", unit=" clips", disable=not progress):
+                entry = _pack_clip(clip, file, reduce) | {"offset": offset}
+                offset = file.tell()
+                entries.append(entry)
+        index = {"version": _VERSION, "source": root.name, "reduce": reduce, "size": offset, "clips": entries}
+        (temporary / "index.json").write_text(json.dumps(index))
+        for listing in root.glob("*.txt"):
+            shutil.copy(listing, temporary)
+        temporary.rename(output)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return index
+
+
+def _pack_clip(clip: FrameFolder | VideoFile, file, reduce: int) -> dict:
+    differences: list[float] = []
+    previous = shape = None
+    count = 0
+    frames = clip if isinstance(clip, VideoFile) else map(read_picture, clip.files)
+    for frame in frames:
+        frame = reduce_area(frame, reduce)
+        if shape is None:
+            shape = frame.shape
+        elif frame.shape != shape:
+            raise UserError(f"frame {count} of {clip.path} has another size than the ones before")
+        file.write(np.ascontiguousarray(frame).data)
+        # Small pictures: their differences show motion, not compression noise.
+        small = cv2.resize(frame, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA).astype(np.float32)
+        if previous is not None:
+            differences.append(round(float(np.abs(small - previous).mean()), 3))
+        previous, count = small, count + 1
+    if shape is None:
+        raise UserError(f"{clip.path} holds no frames")
+    return {"name": clip.name, "frames": count, "height": shape[0], "width": shape[1], "differences": differences}
+
+
+def reduce_area(frame: np.ndarray, factor: int) -> np.ndarray:
+    """Average blocks of factor x factor pixels; rows and columns that fill no block are left out."""
+    if factor == 1:
+        return frame
+    height, width = frame.shape[0] // factor, frame.shape[1] // factor
+    return cv2.resize(frame[:height * factor, :width * factor], (width, height), interpolation=cv2.INTER_AREA)

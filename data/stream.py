@@ -1,0 +1,59 @@
+"""The order of training: an endless sequence of samples that any number of workers and ranks can share."""
+import functools
+import os
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from data.base import Dataset, Mixture
+from data.sample import Degrade
+
+
+class TrainingStream(torch.utils.data.Dataset):
+    """`stream[position]` for any position >= 0: the sample that is trained on in that place.
+
+    Epoch e is a permutation of the dataset drawn from (seed, e); everything random inside a sample is
+    drawn from (seed, position). So what is trained on depends on the seed alone: not on the number of
+    workers or ranks, nor on stops and resumes.
+
+    Args:
+        dataset: a dataset or a mixture.
+        seed: >= 0.
+        degradation: a `degradation.Degradation`, or None for bicubic reduction alone.
+
+    An item is (targets uint8 (9, H, W), inputs float32 (6, H, W), timestep float32 ()), see `data.sample.Sample`.
+    """
+
+    def __init__(self, dataset: Dataset | Mixture, seed: int, degradation: Degrade | None = None) -> None:
+        self.dataset, self.seed, self.degradation = dataset, seed, degradation
+        self.epoch_length = len(dataset)
+        self._prepared_process = None
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self._prepare_worker()
+        epoch, place = divmod(int(position), self.epoch_length)
+        index = int(_permutation(self.seed, epoch, self.epoch_length)[place])
+        rng = np.random.default_rng((self.seed, int(position)))
+        sample = self.dataset.sample(index, rng, True, self.degradation)
+        return torch.from_numpy(sample.targets), torch.from_numpy(sample.inputs), torch.tensor(sample.timestep)
+
+    def _prepare_worker(self) -> None:
+        """In a loader's worker, OpenCV must not start threads: each worker is one process per core already,
+        and threads inherited through a fork can hang."""
+        if self._prepared_process != os.getpid():
+            if get_worker_info() is not None:
+                cv2.setNumThreads(0)
+            self._prepared_process = os.getpid()
+
+    @property
+    def skipped(self) -> int:
+        """Samples skipped because a frame could not be read, those of loader workers included."""
+        return self.dataset.skipped
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
+    # The spawn key keeps these draws apart from the samples' own, whatever seed, epoch and position are.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,))).permutation(length)
