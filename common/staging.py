@@ -1,0 +1,42 @@
+"""Many output files that appear together, when all of them are complete."""
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.errors import UserError
+
+
+@contextlib.contextmanager
+def staged_folder(folder: str | Path) -> Iterator[Path]:
+    """Give an empty folder to write to; move its files into `folder` if the block succeeds.
+
+    Files of the same names are replaced then, and nothing else in `folder` is touched. If the block
+    fails, nothing appears. That `folder` can be written to is found at the start.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+    folder = Path(folder)
+    new = not folder.exists()
+    if not new and not folder.is_dir():
+        raise UserError(f"cannot write to {folder}: it is a file, not a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    try:
+        yield stage
+        for path in sorted(stage.iterdir()):
+            target = folder / path.name
+            if target.is_dir():
+                raise UserError(f"cannot write {target}: a folder has that name")
+            os.replace(path, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if nothing came of it
