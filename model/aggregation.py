@@ -6,13 +6,25 @@ from torch import nn
 SCALES = (1, 2, 4)  # a block works on its input at full, half or quarter size
 
 
-def resize(x: torch.Tensor, factor: float) -> torch.Tensor:
-    """Bilinear resizing of (N, C, H, W) by `factor`, `align_corners=False`, not antialiased."""
-    if factor == 1:
-        return x
-    if factor == 0.5:  # every sampling point falls between four pixels: the same thing, faster
-        return F.avg_pool2d(x, 2)
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+def enlarge(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Bilinear enlargement of (N, C, H, W) by a whole factor, `align_corners=False`."""
+    return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def reduce(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Bilinear reduction, `align_corners=False`, not antialiased, by 1, 2 or 4.
+
+    Every sampling point falls between four pixels: the whole 2x2 cell at 1/2, the middle of the 4x4 cell at 1/4.
+    """
+    if factor == 4:
+        x = middle_of_cells(x)
+    return x if factor == 1 else F.avg_pool2d(x, 2)
+
+
+def middle_of_cells(x: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) -> (N, C, H/2, W/2): the middle 2x2 pixels of every 4x4 cell."""
+    cells = x.unflatten(3, (-1, 4)).unflatten(2, (-1, 4))
+    return cells[:, :, :, 1:3, :, 1:3].flatten(4, 5).flatten(2, 3)
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -36,7 +48,9 @@ class ResidualBlock(nn.Module):
 class AggregationBlock(nn.Module):
     """One block: the same weights at whichever scale the selector chooses.
 
-    (N, inputs, h, w) -> (N, channels, h, w); h and w multiples of 4.
+    Its input comes in parts, (N, channels of the part, h, w) each, which are reduced before they are
+    joined: the joined input at full size is the largest tensor of the network, and seldom needed.
+    Output (N, channels, h, w); h and w multiples of 4.
     """
 
     def __init__(self, inputs: int, channels: int):
@@ -44,37 +58,38 @@ class AggregationBlock(nn.Module):
         self.stem = conv3x3(inputs, channels)
         self.residual = nn.Sequential(ResidualBlock(channels), ResidualBlock(channels))
 
-    def at_scale(self, x: torch.Tensor, scale: int) -> torch.Tensor:
+    def at_scale(self, parts: list[torch.Tensor], scale: int) -> torch.Tensor:
         """Process every sample at 1/`scale` of its size."""
-        return resize(self.residual(self.stem(resize(x, 1 / scale))), scale)
+        x = torch.cat([reduce(part, scale) for part in parts], 1)
+        return enlarge(self.residual(self.stem(x)), scale)
 
-    def forward(self, x: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    def forward(self, parts: list[torch.Tensor], scales: torch.Tensor) -> torch.Tensor:
         """Process each sample at its own scale only. `scales`: (N,) whole numbers on the CPU, of SCALES."""
         chosen = scales.unique().tolist()
         if len(chosen) == 1:
-            return self.at_scale(x, chosen[0])
+            return self.at_scale(parts, chosen[0])
         out = None
         for scale in chosen:
-            members = (scales == scale).nonzero()[:, 0].to(x.device)
-            part = self.at_scale(x.index_select(0, members), scale)
-            out = x.new_empty((len(x), *part.shape[1:])) if out is None else out
-            out.index_copy_(0, members, part)
+            members = (scales == scale).nonzero()[:, 0].to(parts[0].device)
+            result = self.at_scale([part.index_select(0, members) for part in parts], scale)
+            out = result.new_empty((len(scales), *result.shape[1:])) if out is None else out
+            out = out.index_copy(0, members, result)
         return out
 
-    def mix(self, x: torch.Tensor, fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+    def mix(self, parts: list[torch.Tensor], fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
         """All three scales, mixed by the selector's bits: what training needs for the straight-through gradient.
 
         `fine` and `half` are the bits (a, b), (N,) each: a = b = 1 full size, a = 0 and b = 1 half, b = 0 a quarter.
         """
-        fine, half = fine.view(-1, 1, 1, 1).to(x.dtype), half.view(-1, 1, 1, 1).to(x.dtype)
-        full_size, half_size, quarter = (self.at_scale(x, scale) for scale in SCALES)
+        full_size, half_size, quarter = (self.at_scale(parts, scale) for scale in SCALES)
+        fine, half = (bit.view(-1, 1, 1, 1).to(quarter.dtype) for bit in (fine, half))
         return half * (fine * full_size + (1 - fine) * half_size) + (1 - half) * quarter
 
 
 class ScaleSelector(nn.Module):
     """Probabilities (a, b) that a block's input needs full size, and at least half size.
 
-    (N, inputs, h, w) -> (N, 2) float32. One selector serves all blocks.
+    Parts as of `AggregationBlock` -> (N, 2) float32. One selector serves all blocks.
     """
 
     def __init__(self, inputs: int, channels: int):
@@ -83,21 +98,22 @@ class ScaleSelector(nn.Module):
         self.reduce = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.PReLU(channels))
         self.decide = nn.Linear(channels, 2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, parts: list[torch.Tensor]) -> torch.Tensor:
         # Published as a 1x1 convolution of stride 1 and then one of stride 2; the second looks at
         # every other pixel only, so the first need not compute the rest.
-        pooled = self.reduce(self.squeeze(x[..., ::2, ::2])).mean((2, 3))
+        x = torch.cat([part[..., ::2, ::2] for part in parts], 1)
+        pooled = self.reduce(self.squeeze(x)).mean((2, 3))
         return torch.sigmoid(self.decide(pooled).float())
 
 
 def chosen_scales(probabilities: torch.Tensor, cap: int = 1) -> torch.Tensor:
-    """(N,) scales of SCALES from (N, 2) probabilities by thresholds at 0.5, none finer than 1/`cap`."""
+    """(N,) scales of SCALES from (N, 2) probabilities (or bits) by thresholds at 0.5, none finer than 1/`cap`."""
     fine, half = (probabilities.detach().cpu() >= 0.5).unbind(1)
     scales = torch.where(half, torch.where(fine, 1, 2), 4)
     return scales.clamp(min=cap)
 
 
-def straight_through_bits(probabilities: torch.Tensor) -> torch.Tensor:
-    """Bernoulli draws of `probabilities` whose gradient is the probabilities' own (paper, Sec. 3.2)."""
-    bits = torch.bernoulli(probabilities.detach())
+def straight_through_bits(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Bernoulli bits whose gradient is that of their probabilities (paper, Sec. 3.2). `draws`: uniform in [0, 1)."""
+    bits = (draws < probabilities.detach()).float()
     return bits + probabilities - probabilities.detach()

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from model.aggregation import resize
+from model.aggregation import enlarge
 
 # The order is ImageNet's own, RGB; the published network applies it to BGR frames as they come.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -43,5 +43,5 @@ class Encoder(nn.Module):
         half = self.stem(self.normalize(frame))
         quarter = self.layer1(self.pool(half))
         eighth = self.layer2(quarter)
-        return (self.project_half(half) + resize(self.project_quarter(quarter), 2)
-                + resize(self.project_eighth(eighth), 4))
+        return (self.project_half(half) + enlarge(self.project_quarter(quarter), 2)
+                + enlarge(self.project_eighth(eighth), 4))

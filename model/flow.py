@@ -26,14 +26,16 @@ class FlowEstimation(nn.Module):
         self.to_flow = nn.Conv2d(channels, 6 * 4, 3, 1, 1)
 
     def forward(self, features0: torch.Tensor, features1: torch.Tensor, timesteps: torch.Tensor,
-                scales: torch.Tensor | str | None = None, scale_cap: int = 1) -> tuple[torch.Tensor, list]:
+                scales: torch.Tensor | None = None, scale_cap: int = 1,
+                draws: torch.Tensor | None = None) -> tuple[torch.Tensor, list]:
         """
         Args:
             features0, features1: (B, C, h, w), the two frames' features.
             timesteps: (B, T) in [0, 1].
-            scales: None: the selector decides by threshold; "learned": it draws bits, with gradients;
-                a (blocks, B*T) tensor of 1, 2, 4: these.
-            scale_cap: with None, the finest scale that may be chosen is 1/scale_cap.
+            scales: (blocks, B*T) of 1, 2, 4: process at these. None: the selector decides.
+            scale_cap: where the selector decides by threshold, the finest scale it may choose is 1/scale_cap.
+            draws: (blocks, B*T, 2) uniform random numbers: the selector decides by chance, as training
+                needs it, with straight-through gradients. None: it decides by threshold.
 
         Returns:
             The flow state before its pixel shuffle, (B*T, 24, h, w) float32, and for each block the
@@ -54,20 +56,20 @@ class FlowEstimation(nn.Module):
                 flow = half_resolution(state)
                 warped0 = backward_warp(features0, 0.5 * flow[:, FLOW0])
                 warped1 = backward_warp(features1, 0.5 * flow[:, FLOW1])
-            x = torch.cat((feature, flow.to(feature.dtype), warped0, warped1, plane), 1)
-            if isinstance(scales, str):
-                bits = straight_through_bits(self.selector(x))
-                feature = block.mix(x, bits[:, 0], bits[:, 1])
-                used.append(chosen_scales(bits))
+            parts = [feature, flow.to(feature.dtype), warped0, warped1, plane]
+            if draws is not None:
+                bits = straight_through_bits(self.selector(parts), draws[index])
+                feature = block.mix(parts, bits[:, 0], bits[:, 1])
+                chosen = chosen_scales(bits)
             else:
                 if scales is not None:
                     chosen = scales[index]
                 elif scale_cap == 4:  # only one choice is left
                     chosen = torch.full((batch * times,), 4)
                 else:
-                    chosen = chosen_scales(self.selector(x), scale_cap)
-                feature = block(x, chosen)
-                used.append(chosen)
+                    chosen = chosen_scales(self.selector(parts), scale_cap)
+                feature = block(parts, chosen)
+            used.append(chosen)
             update = self.to_flow(feature).float()
             state = update if state is None else state + update
         return state, used

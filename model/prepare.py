@@ -53,3 +53,11 @@ def fold_batchnorm(model: nn.Module) -> None:
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
+
+
+def compile_parts(model: SAFA) -> None:
+    """Compile, in place, the parts that do nearly all the work: each block at each scale, encoder and decoder."""
+    for block in model.flow.blocks:
+        block.at_scale = torch.compile(block.at_scale, dynamic=False)
+    model.encoder.compile(dynamic=False)
+    model.decoder.compile(dynamic=False)

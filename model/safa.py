@@ -32,19 +32,20 @@ class SAFA(nn.Module):
         self.decoder = Decoder(channels)
 
     def forward(self, frame0: torch.Tensor, frame1: torch.Tensor, timesteps: torch.Tensor,
-                scales: torch.Tensor | str | None = None, scale_cap: int = 1) -> Prediction:
+                scales: torch.Tensor | None = None, scale_cap: int = 1,
+                draws: torch.Tensor | None = None) -> Prediction:
         """Frames at any number of timesteps between two frames that are already enlarged.
 
         Args:
             frame0, frame1: (B, 3, H, W) float in [0, 1], BGR; H and W multiples of 8.
             timesteps: (B, T) in [0, 1]; 0 is frame 0, 1 is frame 1.
-            scales, scale_cap: see `FlowEstimation.forward`.
+            scales, scale_cap, draws: see `FlowEstimation.forward`.
 
         Returns:
             Prediction for B*T moments, those of the first sample first.
         """
         features0, features1 = self.encode(torch.cat((frame0, frame1))).chunk(2)
-        return self.interpolate(frame0, frame1, features0, features1, timesteps, scales, scale_cap)
+        return self.interpolate(frame0, frame1, features0, features1, timesteps, scales, scale_cap, draws)
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames (N, 3, H, W) to features (N, channels, H/2, W/2) in the network's own precision."""
@@ -52,11 +53,11 @@ class SAFA(nn.Module):
         return self.encoder(frames.to(dtype, memory_format=torch.channels_last))
 
     def interpolate(self, frame0: torch.Tensor, frame1: torch.Tensor, features0: torch.Tensor,
-                    features1: torch.Tensor, timesteps: torch.Tensor, scales: torch.Tensor | str | None = None,
-                    scale_cap: int = 1) -> Prediction:
+                    features1: torch.Tensor, timesteps: torch.Tensor, scales: torch.Tensor | None = None,
+                    scale_cap: int = 1, draws: torch.Tensor | None = None) -> Prediction:
         """As `forward`, for frames whose features (B, channels, H/2, W/2) are at hand: each frame is encoded once."""
         times = timesteps.shape[1]
-        state, used = self.flow(features0, features1, timesteps, scales, scale_cap)
+        state, used = self.flow(features0, features1, timesteps, scales, scale_cap, draws)
         flow = half_resolution(state)
         warped0 = backward_warp(repeat(features0, times), 0.5 * flow[:, FLOW0])
         warped1 = backward_warp(repeat(features1, times), 0.5 * flow[:, FLOW1])

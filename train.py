@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Train SAFA.
+
+The published recipe, on 4 GPUs:
+    torchrun --nproc_per_node=4 train.py --data /data/adobe240
+Several machines: the same with torchrun's --nnodes, --node_rank, --master_addr on each.
+One GPU, or a CPU, your own videos:
+    python3 train.py --dataset folder --data my_videos
+No data at all:
+    python3 train.py --dataset synthetic --routing coarse --max_steps 1000
+Stopped by Ctrl-C or a time limit? The same command with --resume goes on exactly where it was.
+
+Writes OUTPUT/last.safetensors and best.safetensors (weights, for every script), state.pt (for --resume)
+and logs/ (`tensorboard --logdir OUTPUT`).
+"""
+import time
+
+import torch
+from torch.utils.data import DataLoader
+
+from common import cli
+from common.errors import UserError
+from data.base import Mixture
+from data.open import open_dataset
+from data.stream import TrainingStream
+from model.checkpoint import load_model, save_model
+from model.loss import LOSSES, Perceptual, three_frame_loss
+from model.prepare import DTYPES, compile_parts, resolve_precision
+from model.safa import SAFA
+from model.start import load_imagenet_encoder, start_from_blending
+from training.distributed import average_gradients, join_processes, leave_processes, share_weights, total
+from training.monitor import Monitor
+from training.options import parse_arguments
+from training.schedule import PUBLISHED_BATCH, learning_rate, routing_of_step
+from training.state import StopRequest, load_state, save_state
+from training.validation import validate
+
+BAD_STEPS_IN_A_ROW = 10  # non-finite losses or gradients after which a training is beyond help
+
+
+def build_dataset(args, split):
+    parts = [open_dataset(name, args.data, split, args.crop, args.list if split == "train" else None,
+                          tuple(args.gap) if args.gap and name != "synthetic" else None, args.photos, args.skip_corrupt)
+             for name in args.dataset]
+    return parts[0] if len(parts) == 1 else Mixture(parts, args.mix)
+
+
+def build_model(args, say):
+    """The network to start from: given weights, or fresh ones with an ImageNet encoder where that can be had."""
+    if args.init:
+        model = load_model(args.init)
+        if (model.channels, model.blocks) != (args.channels, args.blocks):
+            raise UserError(f"{args.init} has --channels {model.channels} --blocks {model.blocks}, "
+                            f"not {args.channels} and {args.blocks}")
+        return model
+    model = SAFA(args.channels, args.blocks)
+    if args.resume:
+        return model
+    if args.pretrained_encoder != "no":
+        say(f"encoder starts from: {load_imagenet_encoder(model, required=args.pretrained_encoder == 'yes')}")
+    if args.blend_start:
+        start_from_blending(model)
+    return model
+
+
+def main():
+    args = parse_arguments(__doc__)
+    stop = StopRequest()
+    processes = join_processes(args.device, args.local_rank)
+    device = processes.device
+    say = print if processes.first else lambda text: None
+    torch.manual_seed(args.seed)
+
+    # Data: step s takes the positions s * batch ... of one endless seeded stream, shared out over the
+    # processes, so that it does not matter how many there are, or where a training was interrupted.
+    stream = TrainingStream(build_dataset(args, "train"), args.seed, None)
+    held_out = build_dataset(args, "val") if args.val_every else None
+    batch = args.batch_size * args.accumulate * processes.count
+    steps = args.max_steps or max(1, args.epochs * stream.epoch_length // batch)
+
+    # The network and its optimiser
+    model = build_model(args, say).to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), args.lr, weight_decay=args.weight_decay)
+    progress = {"step": 0, "best": float("-inf"), "skipped_steps": 0}
+    if args.resume:
+        progress = load_state(args.output, model, optimizer)
+    share_weights(model)
+    if args.compile:
+        compile_parts(model)
+    perceptual = Perceptual().to(device) if args.perceptual else None
+    precision = resolve_precision(args.precision, device)
+    autocast = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+    peak = args.lr * batch / PUBLISHED_BATCH
+    first, last = progress["step"], min(steps, progress["step"] + (args.stop_after or steps))
+    say(f"{steps} steps of {batch} samples, {precision} on {processes.count} x {device}, learning rate up to {peak:.3g}")
+    loader = iter(DataLoader(stream, args.batch_size, num_workers=args.num_workers, pin_memory=device.type == "cuda",
+                             sampler=positions(args, processes, first, last)))
+    monitor = Monitor(args.output, processes.first, first, steps)
+    bad_steps = 0
+
+    for step in range(first, last):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, peak, args.warmup)
+        routing = routing_of_step(args.routing, args.blocks, 3 * batch, args.seed, step)
+        loss_sum = 0.0
+        for part in range(args.accumulate):
+            waiting = time.perf_counter()
+            targets, inputs, timestep = next(loader)
+            monitor.waited += time.perf_counter() - waiting
+            inputs, timestep = inputs.to(device, non_blocking=True), timestep.to(device, non_blocking=True)
+            targets = targets.to(device, non_blocking=True).float() / 255
+            timesteps = torch.stack((torch.zeros_like(timestep), timestep, torch.ones_like(timestep)), 1)
+            share = slice_of(routing, processes.rank * args.accumulate + part, 3 * args.batch_size, device)
+            with autocast:
+                prediction = model(*inputs.split(3, 1), timesteps, **share)
+            loss = three_frame_loss(prediction.frames, targets, LOSSES[args.loss])
+            if perceptual:
+                loss = loss + args.perceptual * perceptual(prediction.frames, targets.reshape(prediction.frames.shape))
+            scaler.scale(loss / args.accumulate).backward()
+            loss_sum += loss.detach() / args.accumulate
+        average_gradients(model)
+        scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
+        loss_mean = total([float(loss_sum)], device)[0] / processes.count
+
+        if torch.isfinite(norm) and loss_mean - loss_mean == 0:  # false for inf and nan
+            scaler.step(optimizer)
+            bad_steps = 0
+        else:
+            progress["skipped_steps"] += 1
+            bad_steps += 1
+            monitor.message(f"step {step}: loss {loss_mean}, gradient {float(norm)}: skipped")
+        scaler.update()
+        optimizer.zero_grad()
+        if bad_steps == BAD_STEPS_IN_A_ROW:
+            monitor.close()
+            raise UserError(f"{bad_steps} steps in a row were not finite: stopped; {args.output} keeps the state of the "
+                            "last save. Lower --lr, or use --precision fp32")
+        progress["step"] = done = step + 1
+        monitor.bar.update()
+
+        if done % args.log_every == 0:
+            monitor.progress(done, batch, prediction.scales, loss=loss_mean, gradient_norm=float(norm),
+                             learning_rate=optimizer.param_groups[0]["lr"], skipped_steps=progress["skipped_steps"])
+        if held_out and (done % args.val_every == 0 or done == steps):
+            figures = validate(model, held_out, args.val_samples, processes, autocast)
+            monitor.scalars(done, **figures)
+            monitor.pictures(done, inputs, targets, prediction)
+            monitor.message(f"step {done}: " + ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items()))
+            mean = (figures["psnr_ends"] + figures["psnr_between"]) / 2
+            if mean > progress["best"]:
+                progress["best"] = mean
+                if processes.first:
+                    save_model(model, args.output / "best.safetensors", {"steps": str(done)})
+        stopping = total([float(bool(stop))], device)[0] > 0  # a signal may have reached one process only
+        if processes.first and (done % args.save_every == 0 or done == last or stopping):
+            save_state(args.output, model, optimizer, progress)
+        if stopping:
+            break
+
+    monitor.close()
+    say(f"{progress['step']} of {steps} steps done, {progress['skipped_steps']} skipped as not finite, "
+        f"{stream.skipped} samples skipped as unreadable: {args.output / 'last.safetensors'}")
+    leave_processes()
+
+
+def positions(args, processes, first, last):
+    """This process's positions in the stream for steps `first` to `last`, in order."""
+    per_process = args.batch_size * args.accumulate
+    for step in range(first, last):
+        start = (step * processes.count + processes.rank) * per_process
+        yield from range(start, start + per_process)
+
+
+def slice_of(routing, part, size, device):
+    """The routing arguments of the `part`-th group of `size` frames of the step."""
+    return {name: value[:, part * size:(part + 1) * size].to(device if name == "draws" else "cpu")
+            for name, value in routing.items()}
+
+
+if __name__ == "__main__":
+    cli.run(main)

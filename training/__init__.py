@@ -1,0 +1,1 @@
+"""What train.py is made of, besides the network and the data."""

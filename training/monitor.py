@@ -1,0 +1,61 @@
+"""What is seen of a training: a progress bar, TensorBoard scalars and pictures, on the first process only."""
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from media.visualize import flow_colours
+from model.aggregation import SCALES
+from model.safa import Prediction
+
+
+class Monitor:
+    """Scalars, pictures and the bar. Made on every process; silent on all but the first."""
+
+    def __init__(self, output: Path, active: bool, step: int, steps: int):
+        self.writer = SummaryWriter(str(output / "logs"), purge_step=step) if active else None
+        self.bar = tqdm(total=steps, initial=step, unit="step", disable=not active, dynamic_ncols=True)
+        self.last_step, self.last_time, self.waited = step, time.perf_counter(), 0.0
+
+    def close(self) -> None:
+        self.bar.close()
+        if self.writer:
+            self.writer.close()
+
+    def scalars(self, step: int, **values: float) -> None:
+        if self.writer:
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, step)
+
+    def message(self, text: str) -> None:
+        if self.writer:
+            self.bar.write(text)
+
+    def progress(self, step: int, samples_a_step: int, used: list, **values: float) -> None:
+        """Loss and so on, how fast it goes, the share of the time spent waiting for data, and the scales used."""
+        now = time.perf_counter()
+        elapsed = max(now - self.last_time, 1e-9)
+        speed = (step - self.last_step) * samples_a_step / elapsed
+        self.scalars(step, **values, samples_per_second=speed, waiting_for_data=self.waited / elapsed)
+        for index, scales in enumerate(used):
+            for scale in SCALES:
+                self.scalars(step, **{f"scales/block{index}_1in{scale}": float((scales == scale).float().mean())})
+        self.bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+        self.last_step, self.last_time, self.waited = step, now, 0.0
+
+    def pictures(self, step: int, inputs: torch.Tensor, targets: torch.Tensor, prediction: Prediction) -> None:
+        """The first sample at its timestep between: both inputs, prediction and target above flows and mask."""
+        if not self.writer:
+            return
+        frame0, frame1 = inputs[0].float().clamp(0, 1).cpu().split(3)
+        frame, target = prediction.frames[1].detach().cpu().clamp(0, 1), targets[0, 3:6].float().cpu()
+        flow = prediction.flow[1].detach().float().cpu().permute(1, 2, 0).numpy()
+        longest = float(np.hypot(flow[..., ::2], flow[..., 1::2]).max())
+        flows = [torch.from_numpy(flow_colours(flow[..., part], longest)).permute(2, 0, 1) / 255
+                 for part in (slice(0, 2), slice(2, 4))]
+        mask = prediction.mask[1].detach().float().cpu().expand(3, -1, -1)
+        rows = [torch.cat((frame0, frame, target, frame1), 2), torch.cat((*flows, mask, (frame - target).abs()), 2)]
+        self.writer.add_image("frame0_prediction_target_frame1_over_flows_mask_error", torch.cat(rows, 1).flip(0), step)

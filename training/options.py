@@ -1,0 +1,91 @@
+"""train.py's command line. Defaults are the published values."""
+import argparse
+from pathlib import Path
+
+from common.cli import positive_int
+from common.errors import UserError
+from data.open import NAMES
+from model.loss import LOSSES
+
+
+def parse_arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", nargs="+", choices=NAMES, default=["adobe240"], metavar="NAME",
+                      help=f"one of {', '.join(NAMES)}, or several to mix (default adobe240)")
+    data.add_argument("--data", type=Path, metavar="DIR", help="the dataset's folder; synthetic needs none")
+    data.add_argument("--mix", type=float, nargs="+", metavar="W", help="weights of the mixed datasets (default equal)")
+    data.add_argument("--photos", type=Path, metavar="DIR", help="pictures for the textures of synthetic")
+    data.add_argument("--list", type=Path, metavar="FILE", help="clips to train on (default: the dataset's own list)")
+    data.add_argument("--gap", type=int, nargs="+", metavar="N", help="frames from one input to the next; several: "
+                      "drawn per sample (default: as published for the dataset)")
+    data.add_argument("--crop", type=positive_int, default=128)
+    data.add_argument("--degradation", choices=["none", "real"], default="none",
+                      help="real: train for enhancing real-world video")
+    data.add_argument("--skip_corrupt", action="store_true", help="skip and count samples that cannot be read")
+    data.add_argument("--num_workers", type=int, default=4, help="loader processes of each process (default 4)")
+
+    steps = parser.add_argument_group("steps")
+    steps.add_argument("--batch_size", type=positive_int, default=6, help="per process and backward pass (default 6)")
+    steps.add_argument("--accumulate", type=positive_int, default=1, help="backward passes per step (default 1)")
+    length = steps.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=positive_int, default=220)
+    length.add_argument("--max_steps", type=positive_int)
+    steps.add_argument("--stop_after", type=positive_int, metavar="N", help="save and end after N steps of this call")
+    steps.add_argument("--lr", type=float, default=2e-4, help="peak, for a batch of 24 in all (6 on each of 4 GPUs); "
+                       "scaled in proportion (default 2e-4)")
+    steps.add_argument("--warmup", type=int, default=2000, help="steps (default 2000)")
+    steps.add_argument("--weight_decay", type=float, default=1e-4)
+    steps.add_argument("--clip", type=float, default=1.0, help="bound of the gradient's norm (default 1)")
+    steps.add_argument("--loss", choices=sorted(LOSSES), default="l1")
+    steps.add_argument("--perceptual", type=float, default=0.0, metavar="W", help="weight of a VGG-19 feature loss")
+    steps.add_argument("--routing", choices=["learned", "coarse", "random"], default="learned",
+                       help="learned: the selector learns to choose, as published; coarse: blocks at 1/2 and 1/4, "
+                       "several times cheaper, a warm-up; random: all three scales")
+    steps.add_argument("--seed", type=int, default=0)
+
+    network = parser.add_argument_group("network")
+    network.add_argument("--channels", type=positive_int, default=80)
+    network.add_argument("--blocks", type=positive_int, default=6)
+    network.add_argument("--pretrained_encoder", choices=["auto", "yes", "no"], default="auto",
+                         help="start the encoder from ImageNet weights; auto: if they can be had (default)")
+    network.add_argument("--blend_start", action="store_true", help="start from plain blending by the timestep: "
+                         "saves a short training its first hundreds of steps")
+    network.add_argument("--init", metavar="CKPT", help="start from these weights")
+
+    run = parser.add_argument_group("run")
+    run.add_argument("--output", type=Path, default=Path("runs/safa"), metavar="DIR")
+    run.add_argument("--resume", action="store_true", help="go on from the state in --output")
+    run.add_argument("--device")
+    run.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
+    run.add_argument("--compile", action="store_true", help="compile the network first")
+    run.add_argument("--val_every", type=int, default=1000, metavar="N", help="0: never (default 1000)")
+    run.add_argument("--val_samples", type=positive_int, default=64)
+    run.add_argument("--save_every", type=positive_int, default=500, metavar="N")
+    run.add_argument("--log_every", type=positive_int, default=20, metavar="N")
+    # What torch.distributed.launch and the published command line pass; the environment says it all.
+    run.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
+    run.add_argument("--world_size", type=int, help=argparse.SUPPRESS)
+
+    args = parser.parse_args()
+    _check(args)
+    return args
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.data is None and set(args.dataset) != {"synthetic"}:
+        raise UserError("give --data DIR, the dataset's folder (or --dataset synthetic, which needs none)")
+    if args.mix is not None and len(args.mix) != len(args.dataset):
+        raise UserError(f"--mix needs one weight for each dataset: {len(args.dataset)}, not {len(args.mix)}")
+    if args.crop % 8:
+        raise UserError(f"--crop {args.crop} is not a multiple of 8, as the network needs")
+    for name in ("lr", "clip"):
+        if not getattr(args, name) > 0:
+            raise UserError(f"--{name} {getattr(args, name)} is not above 0")
+    for name in ("warmup", "weight_decay", "perceptual", "seed", "num_workers", "val_every"):
+        if getattr(args, name) < 0:
+            raise UserError(f"--{name} {getattr(args, name)} is below 0")
+    if args.resume and args.init:
+        raise UserError("--resume goes on from the state in --output, --init starts anew: give one of them")
+    if not args.resume and (args.output / "state.pt").exists():
+        raise UserError(f"{args.output} holds a training already: go on with --resume, or choose another --output")

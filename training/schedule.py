@@ -1,0 +1,34 @@
+"""What changes from step to step: the learning rate, and the processing scales that are trained."""
+import math
+
+import torch
+
+from model.aggregation import SCALES
+
+PUBLISHED_BATCH = 24  # 6 on each of 4 GPUs: the batch the published learning rate is meant for
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int, floor: float = 0.01) -> float:
+    """Linear warm-up to `peak`, then a cosine down to `floor * peak` at the last step (paper: 2e-4 to 2e-6)."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(steps - warmup - 1, 1)
+    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+
+
+def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: int) -> dict[str, torch.Tensor]:
+    """The arguments by which the network chooses its scales in this step, for `samples` frames of all processes.
+
+    "learned": random numbers for the selector's own draws, as published. "coarse": half of the blocks,
+    drawn anew each step, at a quarter, the others at a half. "random": each block at a scale drawn from
+    all three. The last two compute one scale a block, and train everything but the selector. All come
+    from (seed, step) alone.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    if routing == "learned":
+        return {"draws": torch.rand(blocks, samples, 2, generator=generator)}
+    if routing == "coarse":
+        scales = torch.where(torch.randperm(blocks, generator=generator) % 2 == 0, 4, 2)
+    else:
+        scales = torch.tensor(SCALES)[torch.randint(3, (blocks,), generator=generator)]
+    return {"scales": scales[:, None].expand(blocks, samples)}

@@ -1,0 +1,42 @@
+"""Validation: PSNR on Y, by the benchmarks' own code, beside what bicubic enlargement and blending reach."""
+import numpy as np
+import torch
+
+from benchmark.metrics import psnr_y
+from data.base import Dataset, Mixture
+from model.safa import SAFA
+from training.distributed import Processes, total
+
+MOMENTS = ("ends", "between")  # timesteps 0 and 1; the timestep between
+
+
+@torch.no_grad()
+def validate(model: SAFA, dataset: Dataset | Mixture, samples: int, processes: Processes,
+             autocast: torch.autocast) -> dict[str, float]:
+    """Mean PSNR over the first `samples` of a held-out dataset, every sample counted once.
+
+    Returns:
+        dB, for both `MOMENTS`: "psnr_ends", "psnr_between" (at scales chosen by the selector),
+        "gain_ends", "gain_between" (over bicubic + blending). Frames that match exactly count for nothing.
+    """
+    was_training = model.training
+    model.eval()
+    sums = np.zeros((2, 3))  # by moment: ours, bicubic's, how many
+    for index in range(processes.rank, min(samples, len(dataset)), processes.count):
+        sample = dataset.sample(index, np.random.default_rng((0, index)), augment=False)
+        inputs = torch.from_numpy(sample.inputs)[None].to(processes.device)
+        truth = torch.from_numpy(sample.targets).reshape(3, 3, *sample.targets.shape[1:]).double()
+        timesteps = torch.tensor([[0.0, sample.timestep, 1.0]], device=processes.device)
+        frame0, frame1 = inputs.split(3, 1)
+        with autocast:
+            frames = model(frame0, frame1, timesteps).frames
+        blended = torch.lerp(frame0, frame1, timesteps.view(3, 1, 1, 1)).clamp(0, 1)
+        ours, floor = (psnr_y(picture.cpu().double() * 255, truth).numpy() for picture in (frames, blended))
+        for moment, place in ((0, 0), (1, 1), (0, 2)):
+            if np.isfinite(ours[place]) and np.isfinite(floor[place]):
+                sums[moment] += ours[place], floor[place], 1
+    sums = np.array(total(sums.ravel().tolist(), processes.device)).reshape(2, 3)
+    model.train(was_training)
+    means = sums[:, :2] / np.maximum(sums[:, 2:], 1)
+    return {**{f"psnr_{name}": float(mean[0]) for name, mean in zip(MOMENTS, means)},
+            **{f"gain_{name}": float(mean[0] - mean[1]) for name, mean in zip(MOMENTS, means)}}
