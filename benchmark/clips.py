@@ -1,0 +1,184 @@
+"""What a benchmark is made of: clips, found in a dataset's folders and read from them."""
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from common.errors import UserError
+from common.files import natural_key
+from media.resize import enlarge_bicubic, reduce_bicubic
+
+FACTOR = 4
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One frame to predict and score.
+
+    Attributes:
+        pair: the frame lies between the clip's inputs `pair` and `pair + 1`.
+        timestep: 0 at the first of the two, 1 at the second.
+        position: the frame's place in the clip, 0 for the first input.
+        index: the frame's place in its video.
+        name: the frame's path below the dataset's videos, without suffix: what saved pictures are called.
+        path: the true frame.
+    """
+    pair: int
+    timestep: float
+    position: int
+    index: int
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Input frames (paths of the true high-resolution ones) and the frames scored for them."""
+    name: str
+    video: str
+    inputs: tuple[Path, ...]
+    targets: tuple[Target, ...]
+
+
+@dataclass
+class LoadedClip:
+    """A clip's pixels, all of one size, uint8 BGR: inputs reduced and enlarged again, and the truth."""
+    clip: Clip
+    enlarged: dict[Path, np.ndarray]
+    truth: list[np.ndarray]
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order (img2 before img10)."""
+    try:
+        return sorted((p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")),
+                      key=lambda p: natural_key(p.name))
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from error
+
+
+def find_videos(root: Path, below: tuple[str, ...], names: list[str] | None, layout: str) -> dict[str, list[Path]]:
+    """Find the videos, one folder of pictures each, and list their frames.
+
+    Args:
+        root: what the user gave; the videos are looked for in root / each of `below`, in this order.
+        names: the videos wanted, or None for all there are.
+        layout: one line that shows the user how the folder should look.
+
+    Raises:
+        UserError: there is no such folder, a video is missing or holds no pictures.
+    """
+    if not root.is_dir():
+        raise UserError(f"no dataset at {root}: the folder should hold {layout}")
+    places = [root / part for part in below]
+    base = next((p for p in places if p.is_dir() and any((p / n).is_dir() for n in names or _folders(p))), None)
+    if base is None:
+        raise UserError(f"no videos in {root}: the folder should hold {layout}")
+    videos = {}
+    for name in names or _folders(base):
+        if not (base / name).is_dir():
+            raise UserError(f"the video {name} is missing in {base}: the folder should hold {layout}")
+        videos[name] = list_pictures(base / name)
+        if not videos[name]:
+            raise UserError(f"no pictures in {base / name}: the folder should hold {layout}")
+    return videos
+
+
+def _folders(base: Path) -> list[str]:
+    """The folders that hold pictures themselves."""
+    return [p.name for p in sorted(base.iterdir(), key=lambda p: natural_key(p.name))
+            if p.is_dir() and not p.name.startswith(".") and any(f.suffix.lower() in PICTURES for f in p.iterdir())]
+
+
+def sliding_clips(video: str, frames: list[Path], span: int, score_end: bool = False) -> list[Clip]:
+    """Cut a video into clips whose two inputs are `span` frames apart; each starts where the last one ended.
+
+    The scored frames are 0..span-1 of each clip (the next clip scores frame `span` as its own frame 0);
+    with `score_end` the video's last clip scores its second input too.
+    """
+    if len(frames) <= span:
+        raise UserError(f"{frames[0].parent} has too few frames: {len(frames)}, at least {span + 1} are needed")
+    starts = range(0, len(frames) - span, span)
+    clips = []
+    for start in starts:
+        scored = range(span + 1 if score_end and start == starts[-1] else span)
+        targets = tuple(Target(0, k / span, k, start + k, f"{video}/{frames[start + k].stem}", frames[start + k])
+                        for k in scored)
+        clips.append(Clip(f"{video}/{frames[start].stem}", video, (frames[start], frames[start + span]), targets))
+    return clips
+
+
+def read_names(path: Path, where: str) -> list[str]:
+    """Read a list, one name per line, blank lines ignored. `where` tells the user where to get it."""
+    try:
+        names = [line.strip().strip("/") for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the list {path} ({getattr(error, 'strerror', None) or 'not text'}): {where}"
+                        ) from error
+    names = [name for name in names if name]
+    if not names:
+        raise UserError(f"the list {path} is empty: {where}")
+    return names
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read HxWx3 uint8 BGR, pixels as stored (no rotation by metadata)."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if path.is_file() else None
+    if picture is None:
+        raise UserError(f"cannot read {path}: " + ("not a picture" if path.is_file() else "no such file"))
+    return picture
+
+
+def crop_to_multiple(picture: np.ndarray) -> np.ndarray:
+    """Cut right and bottom so that both sides are multiples of 4, as the field does before reducing."""
+    height, width = (side - side % FACTOR for side in picture.shape[:2])
+    return picture[:height, :width]
+
+
+def low_resolution(picture: np.ndarray) -> np.ndarray:
+    """uint8 HxWx3 -> uint8 (H/4)x(W/4)x3: MATLAB-style bicubic, rounded to 8 bits."""
+    return np.clip(np.rint(reduce_bicubic(picture, FACTOR)), 0, 255).astype(np.uint8)
+
+
+def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
+    """Read a clip: truth cropped to multiples of 4, inputs reduced to 1/4 (or read from `lr`) and enlarged.
+
+    The enlargement works on 8 bits, as the release's own does and as `Predictor` does with uint8 frames.
+
+    Args:
+        clip: what to read.
+        lr: a folder that holds the low-resolution inputs under the same names as the dataset's videos.
+
+    Raises:
+        UserError: a picture cannot be read, or sizes within the clip differ.
+    """
+    pictures = {target.path: None for target in clip.targets} | ({} if lr else {path: None for path in clip.inputs})
+    for path in pictures:
+        pictures[path] = crop_to_multiple(read_picture(path))
+    height, width = pictures[clip.targets[0].path].shape[:2]
+    for path, picture in pictures.items():
+        if picture.shape[:2] != (height, width):
+            raise UserError(f"{path} is {picture.shape[1]}x{picture.shape[0]} (cropped to multiples of {FACTOR}), "
+                            f"other frames of its clip {width}x{height}")
+    if min(height, width) < 16:
+        raise UserError(f"{clip.targets[0].path} is too small to score: {width}x{height}, at least 16x16 is needed")
+    enlarged = {}
+    for path in clip.inputs:
+        low = low_resolution(pictures[path]) if lr is None else _read_low(lr, path, clip, (height, width))
+        enlarged[path] = enlarge_bicubic(low, height, width)
+    return LoadedClip(clip, enlarged, [pictures[target.path] for target in clip.targets])
+
+
+def _read_low(lr: Path, path: Path, clip: Clip, size: tuple[int, int]) -> np.ndarray:
+    folder = lr / clip.video
+    matches = [p for p in folder.glob(f"{path.stem}.*") if p.suffix.lower() in PICTURES] if folder.is_dir() else []
+    if len(matches) != 1:
+        raise UserError(f"{len(matches) or 'no'} low-resolution pictures for {path.name} in {folder}: --lr should hold "
+                        f"<video>/<frame>.<any picture format> under the names of the true frames")
+    low = read_picture(matches[0])
+    if (low.shape[0] * FACTOR, low.shape[1] * FACTOR) != size:
+        raise UserError(f"{matches[0]} is {low.shape[1]}x{low.shape[0]}, but a quarter of the true frame is "
+                        f"{size[1] // FACTOR}x{size[0] // FACTOR}")
+    return low

@@ -1,0 +1,208 @@
+"""From a dataset's clips to figures: the options, the protocol's description, the run, what is written.
+
+The scripts beside this file (`vid4`, `vimeo90k`, `gopro`, `adobe240`) find a dataset's clips and say how
+they are averaged; everything else is here. To spread the clips over processes:
+
+    torchrun --nproc_per_node 4 -m benchmark.gopro --root DIR
+"""
+import argparse
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from benchmark.clips import Clip
+from benchmark.evaluate import Processes, Scorer, evaluate
+from benchmark.methods import Bicubic, Network
+from benchmark.published import PUBLISHED
+from benchmark.report import write_report
+from benchmark.results import Records, average, figures_table
+from common import cli
+from common.errors import UserError
+from common.files import atomic_path
+
+PROJECT = Path(__file__).resolve().parents[1]
+Y_FORMULA = "Y = (65.481 R + 128.553 G + 24.966 B) / 255 + 16, in floating point"
+LR_MADE = "MATLAB-style antialiased bicubic x1/4 of the true frames (cropped to multiples of 4), rounded to 8 bits"
+LR_READ = "read from --lr"
+
+
+@dataclass
+class Protocol:
+    """What a figure means. Every field is printed above the figures and stored with them."""
+    dataset: str
+    name: str
+    frames_in: str
+    frames_scored: str
+    averaging: str
+    over: str  # "clips" or "videos": see results.average
+    figures: dict[str, tuple[int, ...] | None]  # name -> positions in the clip (None: all); the main figure first
+    expected_clips: int | None  # as in the published figures
+    rounding: str = ""
+    lr: str = LR_MADE
+    enlargement: str = "cv2 bicubic (a = -0.75) on 8 bits, x4"
+    y: str = Y_FORMULA
+    border: str = "none cut off"
+    psnr: str = "on Y, peak 255; frames equal to the truth (infinite PSNR) are counted and left out of the means"
+    ssim: str = "on Y, 11x11 Gaussian window, sigma 1.5, valid region"
+
+    def __post_init__(self) -> None:
+        self.rounding = ("predictions are rounded to 8 bits before scoring" if self.rounded else
+                         "predictions are scored as floats, not rounded")
+
+    @property
+    def rounded(self) -> bool:
+        return self.name == "zsm"
+
+    def header(self) -> str:
+        lines = [f"{self.dataset}, protocol {self.name}"]
+        rows = {key: value for key, value in asdict(self).items()
+                if key not in ("dataset", "name", "over", "figures", "expected_clips")}
+        return "\n".join(lines + [f"  {key.replace('_', ' '):15}{value}" for key, value in rows.items()])
+
+
+def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -> argparse.ArgumentParser:
+    """The options every benchmark has. `protocols`: the names the dataset is evaluated by, the default first."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="the dataset, as described above")
+    parser.add_argument("--protocol", choices=protocols, default=protocols[0],
+                        help=f"how it is evaluated (default {protocols[0]})")
+    parser.add_argument("--method", choices=["safa", "bicubic"], default="safa",
+                        help="the network, or bicubic enlargement with linear blending (default safa)")
+    parser.add_argument("--list", metavar="NAME|FILE", help=list_help)
+    parser.add_argument("--lr", type=Path, metavar="DIR", help="read the low-resolution inputs, <video>/<frame>, from "
+                        "here instead of making them")
+    parser.add_argument("--limit", type=cli.positive_int, metavar="N", help="only the first N clips")
+    parser.add_argument("--lpips", action="store_true", help="measure LPIPS (AlexNet) too; needs the lpips package")
+    parser.add_argument("--workers", type=cli.positive_int, default=4, metavar="N",
+                        help="threads that read clips ahead (default 4)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", type=Path, default=Path("output/benchmark"), metavar="DIR",
+                        help="where the records of each run are kept, and resumed from (default output/benchmark)")
+    output.add_argument("--fresh", action="store_true", help="do clips again that have records from an earlier run")
+    output.add_argument("--save_images", action="store_true", help="save the predictions below --output, as PNG")
+    output.add_argument("--json", type=Path, metavar="FILE", help="write figures, protocol and environment here")
+    output.add_argument("--report", type=Path, metavar="DIR", help="write a web page, index.html, here: tables, "
+                        "plots, pictures to compare (runs bicubic too)")
+    cli.add_predictor_arguments(parser)
+    return parser
+
+
+def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None:
+    """Evaluate the clips as the options say; print and write what they ask for."""
+    if args.lr is not None:
+        if not args.lr.is_dir():
+            raise UserError(f"no folder {args.lr}: --lr should hold <video>/<frame> as {args.root} does")
+        protocol = replace(protocol, lr=LR_READ)
+    total, clips = len(clips), clips[:args.limit]
+    processes = Processes()
+    try:
+        if processes.rank == 0:
+            print(protocol.header())
+            if protocol.expected_clips not in (None, len(clips)):
+                print(f"note: {len(clips)} of {total} clips; the published figures are over "
+                      f"{protocol.expected_clips} and do not compare")
+        method, identity = _make_method(args, processes)
+        result, folder = _evaluate(args, protocol, clips, method, identity, processes)
+        floor = None
+        if args.report and method.name != "bicubic":
+            floor, _ = _evaluate(args, protocol, clips, Bicubic(), {"method": "bicubic"}, processes, images=False)
+        if processes.rank > 0:
+            return
+        published = PUBLISHED.get((protocol.dataset, protocol.name), {})
+        print(figures_table(result["figures"], published, method.name))
+        print(f"records: {folder}")
+        if args.json:
+            with atomic_path(args.json) as temporary:
+                temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        if args.report:
+            write_report(args.report, result, floor, published, clips, method, args.lr)
+            print(f"report: {args.report / 'index.html'}")
+    finally:
+        processes.close()
+
+
+def _make_method(args: argparse.Namespace, processes: Processes) -> tuple[Bicubic | Network, dict]:
+    """The method, and what identifies its results."""
+    if args.method == "bicubic":
+        return Bicubic(), {"method": "bicubic"}
+    from model import Predictor, load_model
+    from model.checkpoint import weights_hash
+    options = cli.predictor_options(args)
+    model = load_model(options.pop("path"))
+    if options["device"] is None and torch.cuda.is_available():
+        options["device"] = f"cuda:{processes.local_rank % torch.cuda.device_count()}"
+    predictor = Predictor(model, **options)
+    return Network(predictor), {
+        "method": "safa", "weights": str(args.model or "the default weights"), "weights_sha256": weights_hash(model),
+        "precision": predictor.precision, "device": predictor.device.type, "tile": args.tile,
+        "scale_cap": args.scale_cap, "compile": args.compile}
+
+
+def _evaluate(args: argparse.Namespace, protocol: Protocol, clips: list[Clip], method: Bicubic | Network,
+              identity: dict, processes: Processes, images: bool = True) -> tuple[dict, Path]:
+    """Evaluate one method. Returns (on the first process) everything known of the result, and the run's folder."""
+    # Records are only gone on from if nothing differs that decides about the figures, the code included.
+    key = {"protocol": asdict(protocol), "root": str(args.root.resolve()), "lr": args.lr and str(args.lr.resolve()),
+           "lpips": args.lpips, "code": _code_hash(), "torch": torch.__version__} | identity
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
+    folder = args.output / f"{protocol.dataset}-{protocol.name}-{method.name}-{digest}"
+    pictures = folder / "images" if args.save_images and images else None
+    by_name = evaluate(clips, method, Scorer(_metrics_device(method.device), args.lpips), Records(folder), processes,
+                       rounded=protocol.rounded, lr=args.lr, workers=args.workers, images=pictures, fresh=args.fresh)
+    if processes.rank > 0:
+        return {}, folder
+    records = list(by_name.values())
+    figures = {name: average(records, positions, protocol.over) for name, positions in protocol.figures.items()}
+    main = next(iter(figures.values()))
+    videos = {clip.video: None for clip in clips}
+    per_video = {video: average([r for r in records if r["video"] == video], next(iter(protocol.figures.values())),
+                                protocol.over) for video in videos} if len(videos) <= 100 else {}
+    return main | {"figures": figures, "protocol": asdict(protocol), **identity, "per_video": per_video,
+                   "per_clip": records, "versions": versions(), "hardware": hardware(method.device)}, folder
+
+
+def _metrics_device(device: str) -> str:
+    return device if device.startswith("cuda") else "cpu"
+
+
+def _code_hash() -> str:
+    """A digest of the code that decides about figures."""
+    digest = hashlib.sha256()
+    for path in sorted([*PROJECT.glob("model/*.py"), PROJECT / "media/resize.py",
+                        *(PROJECT / "benchmark" / f"{n}.py" for n in ("metrics", "clips", "methods", "evaluate"))]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of what computes the figures."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+            "opencv": cv2.__version__}
+
+
+def hardware(device: str = "cpu") -> dict[str, object]:
+    """The machine: its processor, cores, and GPU if `device` is one."""
+    processor = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), processor)
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+    return {"system": f"{platform.system()} {platform.machine()}", "processor": processor, "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(), "gpu": gpu}
+
+
+def main_of(parser: argparse.ArgumentParser,
+            prepare: Callable[[argparse.Namespace], tuple[Protocol, list[Clip]]]) -> Callable[[], None]:
+    """The `main` of a benchmark script: parse, find the clips, run."""
+    def main() -> None:
+        args = parser.parse_args()
+        run(args, *prepare(args))
+    return main
