@@ -7,7 +7,7 @@ from common.errors import UserError
 from data.frames import find_clips
 from data.lists import choose, read_list
 from data.packed import PackedClip, is_packed, open_packed
-from data.windows import Windows, check_gaps, every_start
+from data.windows import Windows, check_gaps, every_window
 
 HELD_OUT = 0.1   # share of each clip's frames, at its end, kept for validation where no lists are given
 _CUT = 25.0      # grey levels between neighbours: more is a scene cut or a flash (of the picture at 1/4)
@@ -15,7 +15,7 @@ _STATIC = 1.0    # grey levels over the window: less is a camera on a tripod wit
 _REPEATED = 0.1  # share of the window's median difference: less is a repeated frame
 
 
-def moving(differences: np.ndarray, starts: np.ndarray, gap: int) -> np.ndarray:
+def moving(differences: np.ndarray, gap: int) -> np.ndarray:
     """Which windows have motion worth learning from, by the differences between neighbouring frames.
 
     Left out are windows where nothing moves, with a scene cut, or with a repeated frame (in those the
@@ -23,16 +23,17 @@ def moving(differences: np.ndarray, starts: np.ndarray, gap: int) -> np.ndarray:
 
     Args:
         differences: (frames - 1,) mean absolute difference between each frame and the next, in grey levels.
-        starts: (N,) first frames of the windows.
+        gap: frames from a window's first to its last.
 
     Returns:
-        (N,) bool.
+        (frames,) bool by the window's first frame; False where the window does not fit.
     """
-    if not len(starts):
-        return np.zeros(0, bool)
-    inside = differences[starts[:, None] + np.arange(gap)]
-    repeated = inside.min(1) < _REPEATED * np.median(inside, 1)
-    return (inside.sum(1) > _STATIC) & (inside.max(1) < _CUT) & ~repeated
+    usable = np.zeros(len(differences) + 1, bool)
+    if len(differences) >= gap:
+        inside = np.lib.stride_tricks.sliding_window_view(differences, gap)
+        repeated = inside.min(1) < _REPEATED * np.median(inside, 1)
+        usable[:len(inside)] = (inside.sum(1) > _STATIC) & (inside.max(1) < _CUT) & ~repeated
+    return usable
 
 
 def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None = None,
@@ -49,31 +50,26 @@ def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None
         UserError: nothing found, the list names missing clips, or a clip is too short or too small.
     """
     gaps = check_gaps(gap)
-    packed = is_packed(root)
-    clips = open_packed(root) if packed else find_clips(root)
+    clips = open_packed(root) if is_packed(root) else find_clips(root)
     if not clips:
         raise UserError(f"{root} holds no videos, no folders of pictures and no packed cache")
     if list_file is not None:
         clips = choose(clips, read_list(list_file), list_file, root)
-        held_out = 0.0
-    starts, ends = [], []
+    allowed = []
     for clip in clips:
-        first, end = _share(len(clip), split, held_out if list_file is None else None, min(gaps))
-        candidates = first + every_start(end - first, min(gaps))
+        first, end = (0, len(clip)) if list_file else _share(len(clip), split, held_out, min(gaps))
+        table = every_window(len(clip), gaps, first, end)
         if isinstance(clip, PackedClip):
-            candidates = candidates[moving(clip.differences, candidates, min(gaps))]
-        starts.append(candidates)
-        ends.append(end)
-    dataset = Windows(clips, starts, gaps, crop, ends, reduce, crop_tries=4, skip_corrupt=skip_corrupt)
+            table &= np.stack([moving(clip.differences, gap) for gap in gaps])
+        allowed.append(table)
+    dataset = Windows(clips, gaps, allowed, crop, reduce, crop_tries=4, skip_corrupt=skip_corrupt)
     if not len(dataset):
         raise UserError(f"{root}: no clip has {min(gaps) + 1} frames in motion for {split}; use a smaller --gap")
     return dataset
 
 
-def _share(count: int, split: str, held_out: float | None, gap: int) -> tuple[int, int]:
+def _share(count: int, split: str, held_out: float, gap: int) -> tuple[int, int]:
     """(first frame, one past the last) of a clip of `count` frames that belong to `split`."""
-    if held_out is None:
-        return 0, count
     kept = round(count * (1 - held_out))
     if count - kept < gap + 1 or kept < gap + 1:  # too short to be shared out: all for training
         kept = count

@@ -1,14 +1,16 @@
 """Clips: sequences of frames on disk, as folders of pictures or as video files, read at random."""
+import contextlib
 import functools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
 from common.errors import UserError
 from common.files import natural_key
+from media.image import read_image, to_display
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv"}
@@ -21,12 +23,10 @@ class CorruptFrame(UserError):
 def read_picture(path: Path) -> np.ndarray:
     """HxWx3 uint8 BGR. Raises CorruptFrame if the file is missing, damaged or no picture."""
     try:
-        frame = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        frame = None
-    if frame is None:
-        raise CorruptFrame(f"cannot read {path}: missing or damaged; replace it, or use --skip_corrupt")
-    return frame
+        picture = read_image(path)
+    except UserError as error:
+        raise CorruptFrame(str(error)) from error
+    return picture if picture.ndim == 3 and picture.dtype == np.uint8 and picture.shape[2] == 3 else to_display(picture)
 
 
 class FrameFolder:
@@ -40,6 +40,10 @@ class FrameFolder:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the first frame."""
+        return read_picture(self.files[0]).shape[:2]
 
     @functools.cached_property
     def missing(self) -> list[tuple[int, int]]:
@@ -58,10 +62,19 @@ class FrameFolder:
 
     def read(self, indices: list[int]) -> list[np.ndarray]:
         """The frames at `indices` (ascending), HxWx3 uint8 BGR each."""
-        for position, count in self.missing:
-            if indices[0] < position <= indices[-1]:
-                raise CorruptFrame(f"{count} frame(s) missing before {self.files[position]}")
+        self._check_numbers(indices[0], indices[-1])
         return [read_picture(self.files[index]) for index in indices]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """All frames in order, HxWx3 uint8 BGR, up to the first damaged or missing one: it raises CorruptFrame."""
+        for index, file in enumerate(self.files):
+            self._check_numbers(index - 1, index)
+            yield read_picture(file)
+
+    def _check_numbers(self, first: int, last: int) -> None:
+        for position, count in self.missing:
+            if first < position <= last:
+                raise CorruptFrame(f"{count} frame(s) missing before {self.files[position]}")
 
 
 def _last_number(stem: str) -> int | None:
@@ -75,53 +88,69 @@ class VideoFile:
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name
 
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[av.container.InputContainer]:
+        try:
+            with av.open(str(self.path)) as container:
+                if not container.streams.video:
+                    raise CorruptFrame(f"cannot read {self.path}: it holds no video")
+                yield container
+        except (av.FFmpegError, OSError) as error:
+            raise CorruptFrame(f"cannot read {self.path}: {error}") from error
+
     @functools.cached_property
     def _times(self) -> list[int | None]:
         """Presentation times of all frames, in order, from the container: nothing is decoded."""
-        try:
-            with av.open(str(self.path)) as container:
-                packets = container.demux(video=0)
-                times = [packet.pts for packet in packets if packet.size and not packet.is_discard]
-        except (av.FFmpegError, IndexError, OSError) as error:
-            raise CorruptFrame(f"cannot read {self.path}: {error}") from error
+        with self._open() as container:
+            times = [packet.pts for packet in container.demux(video=0) if packet.size and not packet.is_discard]
         return times if None in times else sorted(times)
 
     def __len__(self) -> int:
         return len(self._times)
 
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the frames as they are stored: a phone's video may be shown on its side."""
+        with self._open() as container:
+            return container.streams.video[0].height, container.streams.video[0].width
+
     def read(self, indices: list[int]) -> list[np.ndarray]:
         """The frames at `indices` (ascending), HxWx3 uint8 BGR each."""
-        wanted, found = set(indices), {}
-        try:
-            with av.open(str(self.path)) as container:
-                stream = container.streams.video[0]
-                stream.thread_type = "SLICE"  # frame threads would decode far past the frames wanted
-                seekable = None not in self._times
-                if seekable:
-                    position = {time: index for index, time in enumerate(self._times)}
-                    container.seek(self._times[indices[0]], stream=stream)
-                for count, frame in enumerate(container.decode(stream)):
-                    index = position.get(frame.pts, -1) if seekable else count
-                    if index in wanted:
-                        found[index] = frame.to_ndarray(format="bgr24")
-                    if index >= indices[-1]:
-                        break
-        except (av.FFmpegError, IndexError, OSError) as error:
-            raise CorruptFrame(f"cannot read {self.path}: {error}") from error
+        position = {time: index for index, time in enumerate(self._times)}
+        found = self._decode(indices, position, seek=None not in position)
+        if indices[0] not in found and None not in position:
+            found = self._decode(indices, position, seek=False)  # some containers seek to a frame too late
         for index in indices:
             if index not in found:
                 raise CorruptFrame(f"cannot decode frame {index} of {self.path}")
         return [found[index] for index in indices]
 
-    def __iter__(self):
-        """All frames in order, HxWx3 uint8 BGR."""
-        try:
-            with av.open(str(self.path)) as container:
-                container.streams.video[0].thread_type = "AUTO"
-                for frame in container.decode(video=0):
-                    yield frame.to_ndarray(format="bgr24")
-        except (av.FFmpegError, IndexError, OSError) as error:
-            raise CorruptFrame(f"cannot read {self.path}: {error}") from error
+    def _decode(self, indices: list[int], position: dict[int | None, int], seek: bool) -> dict[int, np.ndarray]:
+        wanted, found = set(indices), {}
+        with self._open() as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "SLICE"  # frame threads would decode far past the frames wanted
+            if seek:
+                container.seek(self._times[indices[0]], stream=stream)
+            for count, frame in enumerate(container.decode(stream)):
+                index = count if None in position else position.get(frame.pts, -1)
+                if index in wanted:
+                    found[index] = _upright(frame)
+                if index >= indices[-1]:
+                    break
+        return found
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """All frames in order, HxWx3 uint8 BGR, up to the first that cannot be decoded: it raises CorruptFrame."""
+        with self._open() as container:
+            container.streams.video[0].thread_type = "AUTO"
+            for frame in container.decode(video=0):
+                yield _upright(frame)
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """HxWx3 uint8 BGR, turned as the file says it is to be shown (phones record on their side)."""
+    picture = frame.to_ndarray(format="bgr24")
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90))) if frame.rotation else picture
 
 
 def find_clips(root: Path) -> list[FrameFolder | VideoFile]:

@@ -1,4 +1,5 @@
 """List files: one clip name per line, as the field's datasets come with."""
+from collections.abc import Container
 from pathlib import Path
 
 from common.errors import UserError
@@ -18,8 +19,13 @@ def read_list(path: Path) -> list[str]:
 def choose(clips: list, names: list[str], listing: Path, root: Path) -> list:
     """The clips called `names`, in the list's order. Raises UserError that names the missing ones."""
     by_name = {clip.name: clip for clip in clips}
-    missing = [name for name in names if name not in by_name]
+    check_names(by_name, names, listing, root)
+    return [by_name[name] for name in names]
+
+
+def check_names(there: Container[str], names: list[str], listing: Path, root: Path) -> None:
+    """Raise UserError if a list names clips that are not there."""
+    missing = [name for name in names if name not in there]
     if missing:
         shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise UserError(f"{listing} names {len(missing)} of {len(names)} clips that are not in {root}: {shown}")
-    return [by_name[name] for name in names]

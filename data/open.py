@@ -2,9 +2,11 @@
 from pathlib import Path
 
 from common.errors import UserError
+from data.adobe240 import open_adobe240
 from data.base import Dataset
 from data.folder import HELD_OUT, open_folder
 from data.synthetic import Synthetic
+from data.vimeo90k import open_vimeo90k
 
 NAMES = ("adobe240", "vimeo90k", "folder", "synthetic")
 
@@ -44,4 +46,6 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         raise UserError(f"no such folder: {root}")
     if name == "folder":
         return open_folder(root, split, crop, list_file, 8 if gap is None else gap, reduce, held_out, skip_corrupt)
-    raise UserError(f"{name} is not there yet")
+    if name == "vimeo90k":
+        return open_vimeo90k(root, split, crop, list_file, 6 if gap is None else gap, skip_corrupt)
+    return open_adobe240(root, split, crop, list_file, 8 if gap is None else gap, skip_corrupt)

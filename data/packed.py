@@ -6,13 +6,14 @@ says where each clip's frames lie and how much each frame differs from the one b
 import json
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
-from data.frames import FrameFolder, VideoFile, find_clips, read_picture
+from data.frames import CorruptFrame, FrameFolder, VideoFile, find_clips
 
 _VERSION = 1
 
@@ -28,6 +29,10 @@ class PackedClip:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the frames."""
+        return self.shape[1:3]
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_frames": None}  # pickling a mapped array would copy the file
@@ -60,7 +65,7 @@ def open_packed(root: Path) -> list[PackedClip]:
     return clips
 
 
-def pack(root: Path, output: Path, reduce: int = 1, progress: bool = True) -> dict:
+def pack(root: Path, output: Path, reduce: int = 1, skip_corrupt: bool = False) -> dict:
     """Decode every clip under `root` once into a cache at `output`.
 
     Args:
@@ -69,9 +74,10 @@ def pack(root: Path, output: Path, reduce: int = 1, progress: bool = True) -> di
         output: the cache; it appears only when it is complete.
         reduce: reduce the frames by this whole factor first, by averaging: a compressed video is too
             blurred and blocky to be called truth at its own size.
+        skip_corrupt: of a clip with unreadable or missing frames keep those before, instead of failing.
 
     Returns:
-        The index that was written.
+        The index that was written; "damage" lists what `skip_corrupt` left out.
 
     Raises:
         UserError: nothing to pack, a clip cannot be read, or `output` is there already.
@@ -85,13 +91,18 @@ def pack(root: Path, output: Path, reduce: int = 1, progress: bool = True) -> di
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        entries, offset = [], 0
+        entries, damage, offset = [], [], 0
         with open(temporary / "frames.bin", "wb") as file:
-            for clip in tqdm(clips, "packing", unit=" clips", disable=not progress):
-                entry = _pack_clip(clip, file, reduce) | {"offset": offset}
+            for clip in tqdm(clips, "packing", unit=" clips"):
+                entry, problem = _pack_clip(clip, file, reduce)
+                if problem and not skip_corrupt:
+                    raise UserError(f"{problem} (--skip_corrupt keeps the frames before the damage)")
+                damage += [problem] if problem else []
+                entries += [entry | {"offset": offset}] if entry["frames"] else []
                 offset = file.tell()
-                entries.append(entry)
-        index = {"version": _VERSION, "source": root.name, "reduce": reduce, "size": offset, "clips": entries}
+        if not entries:
+            raise UserError(f"no clip in {root} can be read")
+        index = {"version": _VERSION, "reduce": reduce, "size": offset, "damage": damage, "clips": entries}
         (temporary / "index.json").write_text(json.dumps(index))
         for listing in root.glob("*.txt"):
             shutil.copy(listing, temporary)
@@ -103,26 +114,28 @@ def pack(root: Path, output: Path, reduce: int = 1, progress: bool = True) -> di
     return index
 
 
-def _pack_clip(clip: FrameFolder | VideoFile, file, reduce: int) -> dict:
+def _pack_clip(clip: FrameFolder | VideoFile, file: BinaryIO, reduce: int) -> tuple[dict, str | None]:
+    """Append a clip's frames, up to the first that cannot be had; what it was is returned beside the entry."""
     differences: list[float] = []
-    previous = shape = None
+    previous, shape, problem = None, (0, 0, 3), None
     count = 0
-    frames = clip if isinstance(clip, VideoFile) else map(read_picture, clip.files)
-    for frame in frames:
-        frame = reduce_area(frame, reduce)
-        if shape is None:
-            shape = frame.shape
-        elif frame.shape != shape:
-            raise UserError(f"frame {count} of {clip.path} has another size than the ones before")
-        file.write(np.ascontiguousarray(frame).data)
-        # Small pictures: their differences show motion, not compression noise.
-        small = cv2.resize(frame, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA).astype(np.float32)
-        if previous is not None:
-            differences.append(round(float(np.abs(small - previous).mean()), 3))
-        previous, count = small, count + 1
-    if shape is None:
-        raise UserError(f"{clip.path} holds no frames")
-    return {"name": clip.name, "frames": count, "height": shape[0], "width": shape[1], "differences": differences}
+    try:
+        for frame in clip:
+            frame = reduce_area(frame, reduce)
+            if previous is not None and frame.shape != shape:
+                raise CorruptFrame(f"frame {count} of {clip.path} has another size than the ones before")
+            file.write(np.ascontiguousarray(frame).data)
+            # Small pictures: their differences show motion, not compression noise.
+            small = cv2.resize(frame, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA).astype(np.float32)
+            if previous is not None:
+                differences.append(round(float(np.abs(small - previous).mean()), 3))
+            previous, shape, count = small, frame.shape, count + 1
+        if count < len(clip):
+            raise CorruptFrame(f"{clip.path} has {len(clip)} frames but {count} could be decoded")
+    except CorruptFrame as error:
+        problem = str(error)
+    return {"name": clip.name, "frames": count, "height": shape[0], "width": shape[1],
+            "differences": differences}, problem
 
 
 def reduce_area(frame: np.ndarray, factor: int) -> np.ndarray:

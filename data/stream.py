@@ -1,6 +1,7 @@
 """The order of training: an endless sequence of samples that any number of workers and ranks can share."""
 import functools
 import os
+import time
 
 import cv2
 import numpy as np
@@ -57,3 +58,12 @@ class TrainingStream(torch.utils.data.Dataset):
 def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
     # The spawn key keeps these draws apart from the samples' own, whatever seed, epoch and position are.
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,))).permutation(length)
+
+
+def samples_per_second(stream: TrainingStream, samples: int = 200) -> float:
+    """How fast this process draws samples, for measuring; compare with the training step's appetite."""
+    stream[0]  # opens files and draws the permutation
+    start = time.perf_counter()
+    for position in range(1, samples + 1):
+        stream[position]
+    return samples / (time.perf_counter() - start)

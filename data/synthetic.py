@@ -20,7 +20,7 @@ _EPOCH = 10000
 
 
 @dataclass
-class _Path:
+class LayerPath:
     """Where a layer is at time u in [0, 1], in rendering pixels from the middle of the frame."""
 
     middle: np.ndarray        # (2,) x, y at u = 1/2
@@ -43,10 +43,10 @@ class _Path:
 
 
 @dataclass
-class _Layer:
+class Layer:
     texture: np.ndarray       # HxWx3 uint8
     mask: np.ndarray | None   # HxW uint8; None: the background, which has no end
-    path: _Path
+    path: LayerPath
     bend: np.ndarray | None   # (size, size, 2) float32: how far texture points wander over the window
 
     def render(self, u: float, size: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -93,18 +93,18 @@ class Synthetic(Dataset):
     def frames(self, index: int, rng: np.random.Generator, augment: bool) -> tuple[np.ndarray, float]:
         timestep = int(rng.integers(1, self._gap)) / self._gap
         layers = self._scene(rng)
-        return np.stack([_render(layers, u, self.crop) for u in (0.0, timestep, 1.0)]), timestep
+        return np.stack([render(layers, u, self.crop) for u in (0.0, timestep, 1.0)]), timestep
 
-    def _scene(self, rng: np.random.Generator) -> list[_Layer]:
+    def _scene(self, rng: np.random.Generator) -> list[Layer]:
         size = self.crop * _SUPERSAMPLING
         camera = np.zeros(2) if rng.random() < 0.15 else self._move(rng)
         turn, growth = _small_turn(rng), _small_growth(rng)
-        path = _Path(rng.uniform(-0.2, 0.2, 2) * size, camera, _bow(camera, rng), rng.normal(0, 0.15), turn,
+        path = LayerPath(rng.uniform(-0.2, 0.2, 2) * size, camera, _bow(camera, rng), rng.normal(0, 0.15), turn,
                      np.exp(rng.uniform(np.log(0.85), np.log(1.8))), growth)
-        layers = [_Layer(self._patch(size * 2, rng), None, path, _bend(size, rng) if rng.random() < 0.3 else None)]
+        layers = [Layer(self._patch(size * 2, rng), None, path, _bend(size, rng) if rng.random() < 0.3 else None)]
         for _ in range(int(rng.choice(5, p=[0.25, 0.3, 0.2, 0.15, 0.1]))):
             move = camera + (0 if rng.random() < 0.2 else self._move(rng))
-            path = _Path(rng.uniform(-0.5, 0.5, 2) * size, move, _bow(move, rng), rng.normal(0, 0.3),
+            path = LayerPath(rng.uniform(-0.5, 0.5, 2) * size, move, _bow(move, rng), rng.normal(0, 0.3),
                          turn + 2 * _small_turn(rng), np.exp(rng.uniform(np.log(0.85), np.log(1.5))),
                          growth + 2 * _small_growth(rng))
             texture = self._patch(int(size * np.exp(rng.uniform(np.log(0.25), np.log(1.1)))), rng)
@@ -113,7 +113,7 @@ class Synthetic(Dataset):
             elif rng.random() < 0.5:
                 gain, offset = rng.uniform(0.5, 1.3), rng.uniform(-50, 50)
                 texture = cv2.convertScaleAbs(texture, alpha=gain, beta=max(offset, 0) if gain < 1 else 0)
-            layers.append(_Layer(texture, draw_mask(*texture.shape[:2], rng), path,
+            layers.append(Layer(texture, draw_mask(*texture.shape[:2], rng), path,
                                  _bend(size, rng) if rng.random() < 0.15 else None))
         return layers
 
@@ -135,7 +135,7 @@ class Synthetic(Dataset):
         return np.ascontiguousarray(patch[..., rng.permutation(3)] if rng.random() < 0.3 else patch)
 
 
-def _render(layers: list[_Layer], u: float, crop: int) -> np.ndarray:
+def render(layers: list[Layer], u: float, crop: int) -> np.ndarray:
     """The scene at time u, (crop, crop, 3) uint8."""
     size = crop * _SUPERSAMPLING
     canvas, _ = layers[0].render(u, size)

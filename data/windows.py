@@ -5,70 +5,74 @@ import numpy as np
 
 from common.errors import UserError
 from data.base import Dataset
+from data.frames import CorruptFrame
 from data.packed import reduce_area
 
 _STILL = 2.0  # grey levels: a crop whose first and last frame differ less hardly moves
 
 
 class Clip(Protocol):
+    """Frames by number. `read` takes ascending numbers and gives HxWx3 uint8 BGR frames."""
+
     name: str
 
     def __len__(self) -> int: ...
+
+    def size(self) -> tuple[int, int]: ...
 
     def read(self, indices: list[int]) -> list[np.ndarray]: ...
 
 
 class Windows(Dataset):
-    """Every window of `gap` + 1 consecutive frames of every clip.
+    """Windows of consecutive frames, each a first frame and a gap: inputs are frames 0 and `gap` of the window.
 
     The sample's frames are the window's first, the k-th and the last, with k uniform in 1..gap-1 and
-    timestep k / gap.
+    timestep k / gap. Where a first frame has several gaps, each sample draws one.
 
     Args:
         clips: where frames come from.
-        starts: per clip, the first frames of its windows, ascending.
-        gaps: distances between a window's first and last frame; with several, each sample draws one of
-            those whose last frame the clip (up to `ends`) still has. `starts` must fit the smallest.
-        ends: per clip, one past the last frame that may be used; None: all its frames.
+        gaps: distances between a window's first and last frame.
+        allowed: per clip, (len(gaps), frames) bool: whether a window with this gap may start at this frame.
         reduce: the frames are reduced by this whole factor (averaging) before anything else.
         crop_tries: with more than 1, crops are drawn until one moves, at most this often.
+        uniform: the clips are known to be of one size, so that looking at the first is enough.
+
+    Raises:
+        UserError: a clip's frames are smaller than the crop.
     """
 
-    def __init__(self, clips: list[Clip], starts: list[np.ndarray], gaps: tuple[int, ...], crop: int | None,
-                 ends: list[int] | None = None, reduce: int = 1, crop_tries: int = 1,
-                 skip_corrupt: bool = False) -> None:
+    def __init__(self, clips: list[Clip], gaps: tuple[int, ...], allowed: list[np.ndarray], crop: int | None,
+                 reduce: int = 1, crop_tries: int = 1, skip_corrupt: bool = False, uniform: bool = False) -> None:
         super().__init__(crop, skip_corrupt)
-        self.clips, self.gaps = clips, tuple(sorted(gaps))
-        self._starts, self._reduce, self._tries = starts, reduce, crop_tries
-        self._ends = ends or [len(clip) for clip in clips]
-        self._bounds = np.cumsum([len(clip_starts) for clip_starts in starts])
+        self.clips, self.gaps = clips, gaps
+        self._allowed, self._reduce, self._tries = allowed, reduce, crop_tries
+        self._starts = [np.flatnonzero(table.any(0)) for table in allowed]
+        self._bounds = np.cumsum([len(starts) for starts in self._starts])
+        if crop:
+            for clip in clips[:1] if uniform else clips:
+                self._check_size(clip)
 
     def __len__(self) -> int:
         return int(self._bounds[-1]) if len(self._bounds) else 0
 
-    def window(self, index: int) -> tuple[int, int]:
-        """(number of the clip, first frame) of the window at `index`."""
-        clip = int(np.searchsorted(self._bounds, index, side="right"))
-        before = int(self._bounds[clip - 1]) if clip else 0
-        return clip, int(self._starts[clip][index - before])
-
     def frames(self, index: int, rng: np.random.Generator, augment: bool) -> tuple[np.ndarray, float]:
-        number, start = self.window(index)
+        number = int(np.searchsorted(self._bounds, index, side="right"))
+        starts = self._starts[number]
+        start = int(starts[index - (int(self._bounds[number]) - len(starts))])
         clip = self.clips[number]
-        fitting = [gap for gap in self.gaps if start + gap < self._ends[number]]
-        gap = fitting[int(rng.integers(len(fitting)))] if len(fitting) > 1 else fitting[0]
+        gaps = np.flatnonzero(self._allowed[number][:, start])
+        gap = self.gaps[int(gaps[rng.integers(len(gaps))])]
         middle = int(rng.integers(1, gap))
         frames = [reduce_area(frame, self._reduce) for frame in clip.read([start, start + middle, start + gap])]
         if len({frame.shape for frame in frames}) > 1:
-            raise UserError(f"the frames of {clip.name} differ in size")
+            raise CorruptFrame(f"frames {start} to {start + gap} of {clip.name} differ in size")
         return self._crop(frames, clip, rng, augment), middle / gap
 
     def _crop(self, frames: list[np.ndarray], clip: Clip, rng: np.random.Generator, augment: bool) -> np.ndarray:
         height, width = frames[0].shape[:2]
         size = (self.crop, self.crop) if self.crop else (height // 4 * 4, width // 4 * 4)
         if height < size[0] or width < size[1]:
-            raise UserError(f"crop {self.crop} is larger than the frames of {clip.name} ({width}x{height}): "
-                            f"use a smaller --crop")
+            raise self._too_small(clip, height, width)
         room = height - size[0], width - size[1]
         if not augment or self.crop is None:
             return _cut(frames, room[0] // 2, room[1] // 2, size)
@@ -81,14 +85,29 @@ class Windows(Dataset):
                 break
         return cut
 
+    def _check_size(self, clip: Clip) -> None:
+        try:
+            height, width = (side // self._reduce for side in clip.size())
+        except CorruptFrame:
+            if self._counter is None:
+                raise
+            return  # its samples will be skipped and counted
+        if min(height, width) < self.crop:
+            raise self._too_small(clip, height, width)
+
+    def _too_small(self, clip: Clip, height: int, width: int) -> UserError:
+        return UserError(f"crop {self.crop} is larger than the frames of {clip.name} ({width}x{height}): "
+                         "use a smaller --crop or leave that clip out")
+
 
 def _cut(frames: list[np.ndarray], top: int, left: int, size: tuple[int, int]) -> np.ndarray:
     return np.stack([frame[top:top + size[0], left:left + size[1]] for frame in frames])
 
 
-def every_start(count: int, gap: int) -> np.ndarray:
-    """The first frames of all windows of gap + 1 frames in `count` frames."""
-    return np.arange(max(0, count - gap))
+def every_window(count: int, gaps: tuple[int, ...], first: int = 0, end: int | None = None) -> np.ndarray:
+    """Table (len(gaps), count) bool of the windows that lie in frames first..end-1 of a clip of `count` frames."""
+    starts = np.arange(count)
+    return np.stack([(starts >= first) & (starts + gap < (count if end is None else end)) for gap in gaps])
 
 
 def check_gaps(gap: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -1,0 +1,70 @@
+"""`adobe240`: the high-frame-rate videos of Su et al. (Deep Video Deblurring, 2017) as frame folders.
+
+The field's layout is `frame/<train|valid|test>/<video>/<number>.png`, numbered from 0, and one list of
+videos per split; `<video>/<number>.png` right in the folder, as `dataset.py prepare` writes it, is read too.
+"""
+import os
+from pathlib import Path
+
+from common.errors import UserError
+from data.frames import PICTURES, FrameFolder
+from data.lists import check_names, choose, read_list
+from data.packed import PackedClip, is_packed, open_packed
+from data.windows import Windows, check_gaps, every_window
+
+LISTS = {"train": "adobe240fps_folder_train.txt", "val": "adobe240fps_folder_valid.txt",
+         "test": "adobe240fps_folder_test.txt"}
+_WHERE = ("get it from the folder data/ of github.com/Picsart-AI-Research/"
+          "VideoINR-Continuous-Space-Time-Super-Resolution and put it there, or name a list with --list")
+
+
+def open_adobe240(root: Path, split: str, crop: int | None, list_file: Path | None = None,
+                  gap: int | tuple[int, ...] = 8, skip_corrupt: bool = False) -> Windows:
+    """Every window of every video in the split's list, as published: 9 frames, inputs 0 and 8.
+
+    Raises:
+        UserError: the list is missing, or names videos that are not there or are too short.
+    """
+    gaps = check_gaps(gap)
+    clips = listed_clips(root, list_file or find_list(root, split))
+    dataset = Windows(clips, gaps, [every_window(len(clip), gaps) for clip in clips], crop, skip_corrupt=skip_corrupt)
+    if not len(dataset):
+        raise UserError(f"{root}: no video has {min(gaps) + 1} frames")
+    return dataset
+
+
+def find_list(root: Path, split: str) -> Path:
+    """The field's list file for "train", "val" or "test". Raises UserError that says where to get it."""
+    for folder in (root, root / "frame", root.parent):
+        if (folder / LISTS[split]).is_file():
+            return folder / LISTS[split]
+    raise UserError(f"{root / LISTS[split]} is missing: {_WHERE}")
+
+
+def listed_clips(root: Path, listing: Path) -> list[FrameFolder] | list[PackedClip]:
+    """The videos a list names, from frame folders or a packed cache."""
+    names = read_list(listing)
+    if is_packed(root):
+        clips = open_packed(root)
+        for clip in clips:
+            clip.name = Path(clip.name).name
+        return choose(clips, names, listing, root)
+    folders = video_folders(root)
+    check_names(folders, names, listing, root)
+    return [FrameFolder(folders[name], name) for name in names]
+
+
+def video_folders(root: Path) -> dict[str, Path]:
+    """Every folder of pictures by its name, in the field's layout or right in `root`."""
+    folders = {}
+    for place in (root, root / "frame"):
+        for base in (place, place / "train", place / "valid", place / "test"):
+            for folder in sorted(base.iterdir()) if base.is_dir() else ():
+                if folder.is_dir() and not folder.name.startswith(".") and _holds_pictures(folder):
+                    folders.setdefault(folder.name, folder)
+    return folders
+
+
+def _holds_pictures(folder: Path) -> bool:
+    with os.scandir(folder) as entries:  # stops at the first one: a video has thousands
+        return any(os.path.splitext(entry.name)[1].lower() in PICTURES for entry in entries)
