@@ -3,28 +3,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from model.block_input import BlockInput
+
 SCALES = (1, 2, 4)  # a block works on its input at full, half or quarter size
 
 
 def enlarge(x: torch.Tensor, factor: int) -> torch.Tensor:
     """Bilinear enlargement of (N, C, H, W) by a whole factor, `align_corners=False`."""
     return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
-def reduce(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """Bilinear reduction, `align_corners=False`, not antialiased, by 1, 2 or 4.
-
-    Every sampling point falls between four pixels: the whole 2x2 cell at 1/2, the middle of the 4x4 cell at 1/4.
-    """
-    if factor == 4:
-        x = middle_of_cells(x)
-    return x if factor == 1 else F.avg_pool2d(x, 2)
-
-
-def middle_of_cells(x: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) -> (N, C, H/2, W/2): the middle 2x2 pixels of every 4x4 cell."""
-    cells = x.unflatten(3, (-1, 4)).unflatten(2, (-1, 4))
-    return cells[:, :, :, 1:3, :, 1:3].flatten(4, 5).flatten(2, 3)
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -48,9 +34,7 @@ class ResidualBlock(nn.Module):
 class AggregationBlock(nn.Module):
     """One block: the same weights at whichever scale the selector chooses.
 
-    Its input comes in parts, (N, channels of the part, h, w) each, which are reduced before they are
-    joined: the joined input at full size is the largest tensor of the network, and seldom needed.
-    Output (N, channels, h, w); h and w multiples of 4.
+    Its output is (N, channels, h, w) at half of the frames' resolution; h and w are multiples of 4.
     """
 
     def __init__(self, inputs: int, channels: int):
@@ -58,38 +42,35 @@ class AggregationBlock(nn.Module):
         self.stem = conv3x3(inputs, channels)
         self.residual = nn.Sequential(ResidualBlock(channels), ResidualBlock(channels))
 
-    def at_scale(self, parts: list[torch.Tensor], scale: int) -> torch.Tensor:
+    def at_scale(self, x: BlockInput, scale: int) -> torch.Tensor:
         """Process every sample at 1/`scale` of its size."""
-        x = torch.cat([reduce(part, scale) for part in parts], 1)
-        return enlarge(self.residual(self.stem(x)), scale)
+        return enlarge(self.residual(self.stem(x.at_scale(scale))), scale)
 
-    def forward(self, parts: list[torch.Tensor], scales: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: BlockInput, scales: torch.Tensor) -> torch.Tensor:
         """Process each sample at its own scale only. `scales`: (N,) whole numbers on the CPU, of SCALES."""
         chosen = scales.unique().tolist()
         if len(chosen) == 1:
-            return self.at_scale(parts, chosen[0])
-        out = None
+            return self.at_scale(x, chosen[0])
+        out = torch.empty_like(x.feature)
         for scale in chosen:
-            members = (scales == scale).nonzero()[:, 0].to(parts[0].device)
-            result = self.at_scale([part.index_select(0, members) for part in parts], scale)
-            out = result.new_empty((len(scales), *result.shape[1:])) if out is None else out
-            out = out.index_copy(0, members, result)
+            members = (scales == scale).nonzero()[:, 0].to(out.device)
+            out = out.index_copy(0, members, self.at_scale(x.of(members), scale))
         return out
 
-    def mix(self, parts: list[torch.Tensor], fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+    def mix(self, x: BlockInput, fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
         """All three scales, mixed by the selector's bits: what training needs for the straight-through gradient.
 
         `fine` and `half` are the bits (a, b), (N,) each: a = b = 1 full size, a = 0 and b = 1 half, b = 0 a quarter.
         """
-        full_size, half_size, quarter = (self.at_scale(parts, scale) for scale in SCALES)
+        full_size, half_size, quarter = (self.at_scale(x, scale) for scale in SCALES)
         fine, half = (bit.view(-1, 1, 1, 1).to(quarter.dtype) for bit in (fine, half))
         return half * (fine * full_size + (1 - fine) * half_size) + (1 - half) * quarter
 
 
 class ScaleSelector(nn.Module):
-    """Probabilities (a, b) that a block's input needs full size, and at least half size.
+    """Probabilities (a, b) that a block's input needs full size, and at least half size: (N, 2) float32.
 
-    Parts as of `AggregationBlock` -> (N, 2) float32. One selector serves all blocks.
+    One selector serves all blocks.
     """
 
     def __init__(self, inputs: int, channels: int):
@@ -98,11 +79,10 @@ class ScaleSelector(nn.Module):
         self.reduce = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.PReLU(channels))
         self.decide = nn.Linear(channels, 2)
 
-    def forward(self, parts: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, x: BlockInput) -> torch.Tensor:
         # Published as a 1x1 convolution of stride 1 and then one of stride 2; the second looks at
-        # every other pixel only, so the first need not compute the rest.
-        x = torch.cat([part[..., ::2, ::2] for part in parts], 1)
-        pooled = self.reduce(self.squeeze(x)).mean((2, 3))
+        # every other point only, so the first need not compute the rest.
+        pooled = self.reduce(self.squeeze(x.at_every_other())).mean((2, 3))
         return torch.sigmoid(self.decide(pooled).float())
 
 

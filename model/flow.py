@@ -4,17 +4,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from model.aggregation import AggregationBlock, ScaleSelector, chosen_scales, conv3x3, straight_through_bits
-from model.warp import backward_warp
-
-FLOW0, FLOW1, MASK = slice(0, 2), slice(2, 4), slice(4, 5)  # the flow state's channels; the sixth is spare
+from model.block_input import BlockInput
+from model.warp import owners
 
 
 class FlowEstimation(nn.Module):
     """From both frames' features and a timestep to the flow state.
 
-    The state is kept as the sum of the blocks' outputs at half resolution, 6x4 channels: the last
-    step's pixel shuffle makes the 6 channels at full resolution of it. Averaging each group of four
-    is the bilinear reduction of that to half resolution.
+    The state is kept as the sum of the blocks' outputs at half resolution, 6x4 channels: a pixel
+    shuffle makes the 6 channels at full resolution of it. Averaging each group of four is the
+    bilinear reduction of that to half resolution.
     """
 
     def __init__(self, channels: int, blocks: int):
@@ -41,43 +40,29 @@ class FlowEstimation(nn.Module):
             The flow state before its pixel shuffle, (B*T, 24, h, w) float32, and for each block the
             scales its samples were processed at, (B*T,).
         """
-        batch, times = timesteps.shape
-        height, width = features0.shape[-2:]
-        feature = repeat(self.fuse(torch.cat((features0, features1), 1)), times)
-        plane = timesteps.reshape(-1, 1, 1, 1).to(feature.dtype).expand(-1, 1, height, width)
-        features0, features1 = repeat(features0, times), repeat(features1, times)
+        owner = owners(len(timesteps), timesteps.numel(), timesteps.device)
+        feature = self.fuse(torch.cat((features0, features1), 1)).index_select(0, owner)
+        x = BlockInput(feature, None, features0, features1, owner, timesteps.flatten())
         state = None
         used = []
         for index, block in enumerate(self.blocks):
-            if state is None:  # no flow yet: both warps are the identity
-                flow = feature.new_zeros(batch * times, 6, height, width)
-                warped0, warped1 = features0, features1
-            else:
-                flow = half_resolution(state)
-                warped0 = backward_warp(features0, 0.5 * flow[:, FLOW0])
-                warped1 = backward_warp(features1, 0.5 * flow[:, FLOW1])
-            parts = [feature, flow.to(feature.dtype), warped0, warped1, plane]
             if draws is not None:
-                bits = straight_through_bits(self.selector(parts), draws[index])
-                feature = block.mix(parts, bits[:, 0], bits[:, 1])
+                bits = straight_through_bits(self.selector(x), draws[index])
+                feature = block.mix(x, bits[:, 0], bits[:, 1])
                 chosen = chosen_scales(bits)
             else:
                 if scales is not None:
                     chosen = scales[index]
                 elif scale_cap == 4:  # only one choice is left
-                    chosen = torch.full((batch * times,), 4)
+                    chosen = torch.full((len(owner),), 4)
                 else:
-                    chosen = chosen_scales(self.selector(parts), scale_cap)
-                feature = block(parts, chosen)
+                    chosen = chosen_scales(self.selector(x), scale_cap)
+                feature = block(x, chosen)
             used.append(chosen)
             update = self.to_flow(feature).float()
             state = update if state is None else state + update
+            x = x._replace(feature=feature, flow=half_resolution(state))
         return state, used
-
-
-def repeat(x: torch.Tensor, times: int) -> torch.Tensor:
-    """(B, ...) -> (B*times, ...), each sample `times` times in a row."""
-    return x if times == 1 else x.repeat_interleave(times, 0)
 
 
 def half_resolution(state: torch.Tensor) -> torch.Tensor:

@@ -4,9 +4,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from model.block_input import FLOW0, FLOW1, MASK
 from model.decoder import Decoder
 from model.encoder import Encoder
-from model.flow import FLOW0, FLOW1, MASK, FlowEstimation, full_resolution, half_resolution, repeat
+from model.flow import FlowEstimation, full_resolution, half_resolution
 from model.warp import backward_warp
 
 MULTIPLE = 8  # frame sides must be multiples of this: features at half size, processed at a quarter of that
@@ -56,14 +57,13 @@ class SAFA(nn.Module):
                     features1: torch.Tensor, timesteps: torch.Tensor, scales: torch.Tensor | None = None,
                     scale_cap: int = 1, draws: torch.Tensor | None = None) -> Prediction:
         """As `forward`, for frames whose features (B, channels, H/2, W/2) are at hand: each frame is encoded once."""
-        times = timesteps.shape[1]
         state, used = self.flow(features0, features1, timesteps, scales, scale_cap, draws)
         flow = half_resolution(state)
-        warped0 = backward_warp(repeat(features0, times), 0.5 * flow[:, FLOW0])
-        warped1 = backward_warp(repeat(features1, times), 0.5 * flow[:, FLOW1])
+        warped0 = backward_warp(features0, 0.5 * flow[:, FLOW0])
+        warped1 = backward_warp(features1, 0.5 * flow[:, FLOW1])
         plane = timesteps.reshape(-1, 1, 1, 1).to(warped0.dtype).expand(-1, 1, *warped0.shape[-2:])
         residual = self.decoder(plane, warped0, warped1)
-        return blend(repeat(frame0, times), repeat(frame1, times), full_resolution(state), residual, used)
+        return blend(frame0, frame1, full_resolution(state), residual, used)
 
 
 def blend(frame0: torch.Tensor, frame1: torch.Tensor, flow: torch.Tensor, residual: torch.Tensor,
