@@ -1,0 +1,132 @@
+"""Enlarge a video and give it more frames; its sound, subtitles and times are kept.
+
+    python inference_video.py --video film.mp4                          # 4 times larger, twice the frames
+    python inference_video.py --video film.mp4 --fps 60 --upscale 2
+    python inference_video.py --img frames/ --fps_in 24 --multi 4 --output out.mp4
+    torchrun --nproc_per_node=4 inference_video.py --video film.mp4     # four GPUs share the work
+
+Interrupted in any way, the same command goes on where it stopped and gives the same file.
+"""
+import argparse
+import os
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from common import cli
+from common.errors import UserError
+from media.scene import DEFAULT_THRESHOLD
+from media.video import SUFFIXES, Options, VideoJob
+from media.video_write import CODECS
+from model.checkpoint import load_model, weights_hash
+from model.predictor import Predictor
+
+
+def frame_rate(text: str) -> Fraction:
+    """argparse type: 25, 23.976 (meaning 24000/1001, as 29.97, 59.94 and the like), or 60000/1001."""
+    rate = Fraction(text)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a frame rate")
+    ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
+    return ntsc if "." in text and abs(rate - ntsc) < Fraction(6, 1000) else rate
+
+
+def exponent(text: str) -> int:
+    """argparse type of `--exp`."""
+    value = int(text)
+    if not 0 <= value <= 8:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 8")
+    return value
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--video", type=Path, metavar="FILE", help="the video to work on")
+    source.add_argument("--img", type=Path, metavar="DIR", help="a folder of pictures, taken in natural order")
+    parser.add_argument("--fps_in", type=frame_rate, default=Fraction(25), metavar="F",
+                        help="frames per second of --img (default 25)")
+    parser.add_argument("--output", type=Path, metavar="FILE",
+                        help="the result; its suffix chooses the container. Default: beside the source, as "
+                        "NAME_safa with the source's suffix (or .mkv); with --png a folder NAME_safa")
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--exp", type=exponent, metavar="N", help="2^N times the frames")
+    rate.add_argument("--multi", type=cli.positive_int, metavar="N", help="N times the frames (default 2)")
+    rate.add_argument("--fps", type=frame_rate, metavar="F", help="F frames per second, any rate from the source's on")
+    parser.add_argument("--upscale", type=float, default=4, metavar="X",
+                        help="enlargement, 1 to 8 (default 4; 1 = only more frames)")
+    parser.add_argument("--slowmo", action="store_true",
+                        help="slow motion: keep the frame rate and stretch time; audio and subtitles are dropped")
+    parser.add_argument("--png", action="store_true", help="write numbered pictures into a folder")
+    parser.add_argument("--montage", action="store_true", help="show the original beside the result")
+    parser.add_argument("--no_audio", action="store_true", help="leave the sound out")
+    parser.add_argument("--scene_threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T",
+                        help="how different two frames must be to count as a scene cut, 0 to 1; 1 = never "
+                        f"(default {DEFAULT_THRESHOLD})")
+    parser.add_argument("--segment", type=cli.positive_int, default=Options.segment, metavar="N",
+                        help=f"output frames per resumable segment (default {Options.segment})")
+    group = parser.add_argument_group("video codec")
+    group.add_argument("--codec", default="h264", metavar="NAME",
+                       help=f"{', '.join(CODECS)}, or any FFmpeg encoder by its name (default h264)")
+    group.add_argument("--crf", type=float, metavar="Q",
+                       help="quality, lower is better (default: h264 16, hevc 18, av1 and vp9 20)")
+    group.add_argument("--preset", metavar="NAME", help="the encoder's preset (default: the encoder's own)")
+    group.add_argument("--pix_fmt", metavar="NAME",
+                       help="pixel format (default yuv420p, yuv420p10le for sources of more than 8 bits; "
+                       "prores yuv422p10le, ffv1 yuv444p)")
+    cli.add_predictor_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def default_output(args: argparse.Namespace) -> Path:
+    source = (args.video or args.img).resolve()
+    if args.png:
+        return source.with_name(f"{source.stem}_safa")
+    suffix = source.suffix.lower() if args.video else ".mp4"
+    fits = suffix in SUFFIXES and (suffix != ".webm" or args.codec in ("av1", "vp9"))
+    return source.with_name(f"{source.stem}_safa{suffix if fits else '.mkv'}")
+
+
+def main() -> None:
+    args = parse_arguments()
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    multi = args.multi or (2 ** args.exp if args.exp is not None else Options.multi)
+    options = Options(multi, args.fps, args.upscale, args.slowmo, args.png, args.montage, args.codec, args.crf,
+                      args.preset, args.pix_fmt, not args.no_audio, args.scene_threshold, args.segment)
+    os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder writes past every log setting
+    if args.video is not None and args.video.is_dir():
+        raise UserError(f"--video {args.video} is a folder: use --img for pictures")
+    job = VideoJob(args.video or args.img, args.output or default_output(args), options, args.fps_in)
+    chosen = cli.predictor_options(args)
+    if chosen["device"] is None and torch.cuda.is_available():
+        chosen["device"] = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+    model = load_model(chosen.pop("path"))
+    predictor = Predictor(model, **chosen)
+    identity = {"weights": weights_hash(model), "precision": predictor.precision, "tile": args.tile,
+                "scale_cap": args.scale_cap, "compile": args.compile}
+    try:
+        job.run(predictor, identity, rank, world, _meeting(world),
+                say=lambda text: tqdm.write(text, file=sys.stderr), progress=True)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise
+
+
+def _meeting(world: int):
+    """A function that returns when all processes of a torchrun have called it."""
+    if world == 1:
+        return lambda: None
+
+    def meet() -> None:
+        torch.distributed.init_process_group("gloo")
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+    return meet
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,152 @@
+"""The folder of a long job: finished segments, so that it goes on where it stopped and can be shared by processes.
+
+`<output>.parts/<fingerprint>/` belongs to one job: one source, one set of options, one set of weights. Another
+job with the same output has a folder of its own, so changing an option by mistake destroys nothing.
+"""
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import atomic_path
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing stops two processes from working on one output there
+    fcntl = None
+
+_VERSION = 1  # raised when the same options would give other bytes
+BEAT = 5.0  # seconds between signs of life
+SILENCE = 600.0  # a process without a sign of life for so long is taken to be dead
+
+
+def fingerprint(facts: dict) -> str:
+    """A short name for everything that decides the result's bytes. `facts`: anything JSON can hold, or `str`."""
+    text = json.dumps([_VERSION, facts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Parts:
+    """One job's folder, as one of `world` processes sees it.
+
+    Raises:
+        UserError: the folder cannot be made, or another process does this rank's work already.
+    """
+
+    def __init__(self, output: Path, name: str, rank: int = 0, world: int = 1):
+        self.base = output.with_name(output.name + ".parts")
+        self.folder = self.base / name
+        self.rank, self.world = rank, world
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.folder / f"rank_{rank}.lock", "w")
+        except OSError as error:
+            raise UserError(f"cannot write to {self.base}: {error.strerror}") from error
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"another process is working on {output}: wait for it, or end it first") from error
+            except OSError:
+                pass  # a shared disk without locks
+        (self.folder / f"rank_{rank}.failed").unlink(missing_ok=True)
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def close(self) -> None:
+        """Let go of the folder; what is in it stays."""
+        self._ended.set()
+        self._lock.close()
+
+    def file(self, segment: int, suffix: str) -> Path:
+        return self.folder / f"{segment:06d}{suffix}"
+
+    def load(self, name: str) -> dict | None:
+        """A JSON file written by `save`, None if it is not there."""
+        try:
+            return json.loads((self.folder / name).read_text())
+        except FileNotFoundError:
+            return None
+
+    def save(self, name: str, data: dict) -> None:
+        with atomic_path(self.folder / name) as temporary:
+            temporary.write_text(json.dumps(data))
+
+    def done(self, segment: int, suffix: str) -> dict | None:
+        """What was noted of a finished segment; None if it is not finished. Its note is written last."""
+        note = self.load(f"{segment:06d}.json")
+        path = self.file(segment, suffix)
+        return note if note and path.exists() and (path.is_dir() or path.stat().st_size == note["bytes"]) else None
+
+    @contextlib.contextmanager
+    def finishing(self, segment: int, suffix: str) -> Iterator[tuple[Path, dict]]:
+        """Give a temporary path to write a segment to, and a dict to note things in; then make it count as finished."""
+        target = self.file(segment, suffix)
+        temporary = target.with_name(f".{target.stem}.{self.rank}.tmp{suffix}")
+        note: dict = {}
+        try:
+            yield temporary, note
+            for path in [*temporary.iterdir()] if temporary.is_dir() else [temporary]:
+                with open(path, "rb") as written:
+                    os.fsync(written.fileno())
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(temporary, target)
+            note["bytes"] = target.stat().st_size
+            self.save(f"{segment:06d}.json", note)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                (self.folder / f"rank_{self.rank}.alive").write_text(str(time.time()))
+            if self._ended.wait(BEAT):
+                return
+
+    def failed(self, reason: str) -> None:
+        """Tell the other ranks that this one gives up."""
+        with contextlib.suppress(OSError):
+            (self.folder / f"rank_{self.rank}.failed").write_text(reason)
+
+    def wait(self, owing: Callable[[], set[int]], silence: float = SILENCE) -> None:
+        """Wait until `owing()`, the ranks whose work is still missing, is empty; those have to be alive.
+
+        Raises:
+            UserError: a rank has failed, or one that owes work has given no sign of life for `silence` seconds.
+        """
+        seen: dict[int, tuple[str, float]] = {}
+        while debtors := owing():
+            for rank in range(self.world):
+                if (reason := _text(self.folder / f"rank_{rank}.failed")) and rank != self.rank:
+                    raise UserError(f"process {rank} gave up: {reason}; the same command goes on where it stopped")
+            for rank in debtors:
+                sign, now = _text(self.folder / f"rank_{rank}.alive"), time.monotonic()
+                if seen.setdefault(rank, (sign, now))[0] != sign:
+                    seen[rank] = sign, now
+                elif now - seen[rank][1] > silence:
+                    raise UserError(f"process {rank} has given no sign of life for {silence:.0f} seconds: "
+                                    "the same command goes on where it stopped")
+            time.sleep(0.2)
+
+    def remove(self) -> list[Path]:
+        """Delete the job's folder; other jobs' folders that lie beside it are returned."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.base.rmdir()
+        return sorted(self.base.iterdir()) if self.base.is_dir() else []
+
+
+def _text(path: Path) -> str:
+    """A small file's text, empty if it is not there (any more)."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

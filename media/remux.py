@@ -1,0 +1,302 @@
+"""Joining encoded pieces into the final file, with everything else of the source copied beside the picture."""
+import dataclasses
+import errno
+import heapq
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from common.errors import UserError
+from media.timeline import Plan
+from media.video_write import Encoding, Shape, add_encoder, apply_tags, padded_size
+
+_SOUND = ("aac", "libopus", "libmp3lame", "flac", "pcm_s16le")
+_TEXTS = ("mov_text", "webvtt", "subrip", "ass")
+# What the source's container and encoder say of themselves, which is no longer true of the result.
+_STALE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames",
+          "number_of_bytes", "bps", "_statistics", "vendor_id", "creation_time_of_file")
+_SPECIAL_START = ("mpegts", "mpeg")  # formats whose clock starts anywhere: their times are counted from the start
+
+
+@dataclasses.dataclass
+class Companion:
+    """A stream of the source beside the picture: copied, or converted to another codec (`encoder`)."""
+
+    index: int
+    encoder: str | None = None
+
+
+@dataclasses.dataclass
+class Companions:
+    """Everything of the source that goes into the result beside the picture."""
+
+    path: Path | None  # None: nothing
+    streams: list[Companion]
+    notes: list[str]
+
+
+def plan_companions(path: Path | None, output: Path, picture: int | None, sound: bool = True,
+                    slow: bool = False) -> Companions:
+    """Decide for each stream of `path` whether the container of `output` holds it, takes it converted, or not at all.
+
+    Args:
+        path: the source file; None if there is none (picture sequences).
+        picture: index of the video stream that is worked on.
+        sound: whether audio is wanted.
+        slow: time is stretched, so that nothing with a time of its own fits any more.
+    """
+    notes: list[str] = []
+    chosen: list[Companion] = []
+    if path is None:
+        return Companions(None, [], notes)
+    suffix = output.suffix.lower()
+    with av.open(str(path), metadata_errors="replace") as source:
+        probe = av.open(f"probe{suffix}", "w")  # no file appears before something is written
+        names = probe.supported_codecs
+        for stream in source.streams:
+            what = f"{stream.type} stream {stream.index}"
+            codec = stream.codec_context.codec if stream.codec_context is not None else None
+            if stream.index == picture or stream.type == "audio" and not sound:
+                continue
+            if slow and stream.type in ("audio", "subtitle"):
+                notes.append(f"{what} is dropped: it does not fit slow motion")
+            elif stream.type == "attachment" and probe.format.name == "matroska":
+                chosen.append(Companion(stream.index))
+            elif stream.type not in ("audio", "subtitle") or codec is None:
+                if stream.name != "bin_data":  # how MP4 stores chapter titles; chapters are carried over
+                    notes.append(f"{what} ({stream.name}) is not carried over")
+            elif _holds(probe, stream):
+                chosen.append(Companion(stream.index))
+            else:
+                wishes = _SOUND if stream.type == "audio" else _TEXTS if codec.text_sub else ()
+                encoder = next((name for name in wishes if name in names), None)
+                if encoder is None:
+                    notes.append(f"{what} is dropped: {suffix} holds neither {codec.name} nor anything it could be "
+                                 "converted to; .mkv does")
+                else:
+                    chosen.append(Companion(stream.index, encoder))
+                    notes.append(f"{what} is converted to {encoder}: {suffix} does not hold {codec.name}")
+    return Companions(path, chosen, notes)
+
+
+def try_output(output: Path, encoding: Encoding, shape: Shape, companions: Companions) -> None:
+    """Begin a file like the final one beside it, so that what cannot work is found before long work.
+
+    Raises:
+        UserError: the encoder refuses its settings or the size, or the container refuses a stream.
+    """
+    path = output.with_name(f".{output.stem}.{os.getpid()}.trial{output.suffix}")
+    source = av.open(str(companions.path), metadata_errors="replace") if companions.path else None
+    try:
+        with av.open(str(path), "w") as container:
+            add_encoder(container, encoding, shape)
+            if source is not None:
+                _companion_packets(source, container, companions.streams, Fraction(0))
+            container.start_encoding()
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.ENOSPC, errno.EROFS):
+            raise UserError(f"cannot write to {output.parent}: {error.strerror}") from error
+        settings = " ".join(f"{name}={value}" for name, value in encoding.options)
+        width, height = padded_size(shape.width, shape.height, encoding.pix_fmt)
+        raise UserError(f"{encoding.encoder} refuses {width}x{height} {encoding.pix_fmt} {settings}: change --crf, "
+                        "--preset, --pix_fmt or --codec") from error
+    finally:
+        path.unlink(missing_ok=True)
+        if source is not None:
+            source.close()
+
+
+def origin_of(path: Path) -> Fraction:
+    """Seconds to take off all of a file's times: 0, but where its clock starts anywhere (MPEG streams)."""
+    with av.open(str(path), metadata_errors="replace") as source:
+        if source.format.name in _SPECIAL_START and source.start_time:
+            return Fraction(source.start_time, av.time_base)
+    return Fraction(0)
+
+
+def join(pieces: list[tuple[Path, dict]], plan: Plan, companions: Companions, target: Path, encoding: Encoding,
+         shape: Shape, matrix: tuple[int, ...] | None = None, picture: int | None = None,
+         stretch: Fraction = Fraction(1), step: Callable[[], object] = lambda: None) -> None:
+    """Write `target` from encoded pieces and the source's other streams; no picture is encoded again.
+
+    Args:
+        pieces: files written by `VideoPiece`, and what its `close` returned, in order.
+        matrix: display matrix of the result.
+        picture: index of the source's video stream, whose title and language are kept.
+        stretch: by how much time is stretched (chapters follow).
+        step: called for each video packet.
+    """
+    origin = origin_of(companions.path) if companions.path else Fraction(0)
+    source = av.open(str(companions.path), metadata_errors="replace") if companions.path else None
+    with av.open(str(target), "w") as container, av.open(str(pieces[0][0])) as first:
+        container.flags |= av.container.Flags.bitexact.value  # no dates, no random numbers
+        video = container.add_stream_from_template(first.streams.video[0], opaque=True, time_base=plan.time_base)
+        video.codec_context.framerate = shape.rate
+        apply_tags(video.codec_context, encoding, shape)
+        if encoding.encoder in ("libx265", "hevc_nvenc") and container.format.name in ("mp4", "mov"):
+            video.codec_context.codec_tag = "hvc1"  # the name Apple's players know
+        if matrix:
+            video.set_display_matrix(matrix)
+        feeds = [_picture_packets(pieces, plan, origin, video, bytes(video.codec_context.extradata or b""), step)]
+        if source is not None:
+            _copy_descriptions(source, container, video, picture, origin, stretch)
+            feeds.append(_companion_packets(source, container, companions.streams, origin))
+        for _, packet in heapq.merge(*feeds, key=lambda item: item[0]):
+            container.mux(packet)
+    if source is not None:
+        source.close()
+
+
+def _holds(probe, stream) -> bool:
+    try:
+        probe.add_stream_from_template(stream, opaque=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _copy_descriptions(source, container, video, picture: int | None, origin: Fraction, stretch: Fraction) -> None:
+    container.metadata.update(_true_still(source.metadata))
+    if picture is not None:
+        video.metadata.update(_true_still(source.streams[picture].metadata))
+        video.disposition = source.streams[picture].disposition
+    chapters = []
+    for chapter in source.chapters():
+        shift = round(origin / chapter["time_base"])
+        start, end = (round((chapter[edge] - shift) * stretch) for edge in ("start", "end"))
+        chapters.append({**chapter, "start": start, "end": end})
+    if chapters:
+        container.set_chapters(chapters)
+
+
+def _true_still(metadata: dict) -> dict:
+    return {name: value for name, value in metadata.items() if not name.lower().startswith(_STALE)}
+
+
+def _picture_packets(pieces, plan: Plan, origin: Fraction, video, extradata: bytes,
+                     step) -> Iterator[tuple[float, av.Packet]]:
+    """The pieces' packets with their real times: shown at their ticks, decoded `delay` frames ahead."""
+    ticks = plan.ticks
+    shift = round(origin / plan.time_base)
+    delay = max(note["delay"] for _, note in pieces)
+    lead = ticks[1] - ticks[0] if len(ticks) > 1 else 1
+    base = position = 0
+    for path, note in pieces:
+        with av.open(str(path)) as piece:
+            stream = piece.streams.video[0]
+            if bytes(stream.codec_context.extradata or b"") != extradata:
+                raise UserError(f"{path} was encoded with other settings: delete {path.parent} and start again")
+            for packet in piece.demux(stream):
+                if not packet.size:
+                    continue
+                number = base + packet.pts
+                following = ticks[number + 1] if number + 1 < len(ticks) else plan.end
+                packet.stream = video
+                packet.time_base = plan.time_base
+                packet.duration = following - ticks[number]
+                packet.pts = ticks[number] - shift
+                packet.dts = (ticks[position - delay] if position >= delay
+                              else ticks[0] - (delay - position) * lead) - shift
+                position += 1
+                step()
+                yield float(packet.dts * plan.time_base), packet
+        base += note["frames"]
+
+
+def _companion_packets(source, container, streams: list[Companion], origin: Fraction) -> Iterator:
+    """Packets of the other streams, copied or converted, up to the end or to where the file is cut off."""
+    feeds = {}
+    for companion in streams:
+        stream = source.streams[companion.index]
+        if companion.encoder is None:
+            out = container.add_stream_from_template(stream, opaque=True)
+            feed = _Copy(out)
+        else:
+            feed = (_Sound if stream.type == "audio" else _Text)(container, stream, companion.encoder)
+            out = feed.out
+        out.metadata.update(_true_still(stream.metadata))
+        out.disposition = stream.disposition
+        if stream.type != "attachment":
+            feeds[companion.index] = feed
+    shifts = {index: round(origin / source.streams[index].time_base) for index in feeds}
+
+    def packets() -> Iterator[tuple[float, av.Packet]]:
+        demuxed = source.demux([source.streams[index] for index in feeds]) if feeds else iter(())
+        now = 0.0
+        while True:
+            try:
+                packet = next(demuxed, None)
+            except av.error.FFmpegError:
+                packet = None
+            if packet is None:
+                break
+            feed = feeds[packet.stream.index]
+            if packet.size and packet.pts is not None:
+                shift = shifts[packet.stream.index]
+                packet.pts -= shift
+                packet.dts = packet.dts - shift if packet.dts is not None else packet.pts
+                now = float(packet.dts * packet.time_base)
+                yield from ((now, made) for made in feed(packet))
+        for feed in feeds.values():
+            yield from ((now, made) for made in feed(None))
+
+    return packets()
+
+
+class _Copy:
+    """Packets as they are."""
+
+    def __init__(self, out):
+        self.out = out
+
+    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
+        if packet is None:
+            return []
+        packet.stream = self.out
+        return [packet]
+
+
+class _Sound:
+    """Audio decoded and encoded again."""
+
+    def __init__(self, container, stream, encoder: str):
+        context = stream.codec_context
+        self.context = context
+        rate = 48000 if encoder == "libopus" else context.sample_rate
+        self.out = container.add_stream(encoder, rate=rate, layout=context.layout.name)
+        if encoder in ("aac", "libmp3lame", "libopus"):
+            self.out.bit_rate = 96000 * max(1, context.layout.nb_channels)
+
+    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
+        made: list[av.Packet] = []
+        try:
+            frames = self.context.decode(packet)
+        except av.error.FFmpegError:
+            frames = []  # a damaged packet is a gap of some milliseconds
+        for frame in frames:
+            made += self.out.encode(frame)
+        return made + (self.out.encode(None) if packet is None else [])
+
+
+class _Text:
+    """Subtitles written in another format."""
+
+    def __init__(self, container, stream, encoder: str):
+        self.context = stream.codec_context
+        if not self.context.is_open:
+            self.context.open()
+        self.out = container.add_stream(encoder)
+        self.out.time_base = self.out.codec_context.time_base = Fraction(1, 1000)
+        self.out.codec_context.subtitle_header = self.context.subtitle_header
+
+    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
+        shown = self.context.decode2(packet) if packet is not None else None
+        if shown is None:
+            return []
+        made = self.out.codec_context.encode_subtitle(shown)
+        made.pts = made.dts = packet.pts
+        made.duration, made.time_base, made.stream = packet.duration, packet.time_base, self.out
+        return [made]

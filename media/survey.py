@@ -1,0 +1,90 @@
+"""The first look through a whole video: when its frames are shown, where scenes change, what repeats."""
+import dataclasses
+import statistics
+from collections.abc import Callable
+from fractions import Fraction
+
+from media.scene import relations
+from media.timeline import SourceTimes
+from media.video_read import PictureSource, Stamp, VideoSource
+
+
+@dataclasses.dataclass
+class Survey:
+    """What is known of a source after decoding it once."""
+
+    times: SourceTimes
+    exact: bool  # the file's own time stamps are `times`, so frames can be found by them
+    notes: list[str]  # things to tell the user
+
+    @property
+    def stamps(self) -> list[int] | None:
+        return self.times.times if self.exact else None
+
+    def to_json(self) -> dict:
+        times = self.times
+        return {"time_base": str(times.time_base), "times": times.times, "end": times.end, "cuts": sorted(times.cuts),
+                "repeats": sorted(times.repeats.items()), "exact": self.exact, "notes": self.notes}
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Survey":
+        times = SourceTimes(Fraction(data["time_base"]), data["times"], data["end"], set(data["cuts"]),
+                            {k: of for k, of in data["repeats"]})
+        return cls(times, data["exact"], data["notes"])
+
+
+def survey(source: VideoSource | PictureSource, threshold: float, step: Callable[[], object] = lambda: None) -> Survey:
+    """Decode the source from end to end, a frame at a time; `step` is called for each.
+
+    Of a file that is cut off, what can be decoded whole is taken, and a note says so.
+    """
+    stamps: list[Stamp] = []
+
+    def pictures():
+        for stamp, planes in source.scan():
+            stamps.append(stamp)
+            step()
+            yield planes
+
+    found = list(relations(pictures(), threshold, source.look.depth))
+    while len(stamps) > 1 and stamps[-1].corrupt:
+        stamps.pop()
+    times, exact = _increasing(stamps, source)
+    cuts = {k for k, relation in enumerate(found[:len(times)]) if relation.is_cut}
+    repeats = {k: relation.repeats for k, relation in enumerate(found[:len(times)]) if relation.repeats is not None}
+    end = times[-1] + _last_duration(times, stamps[-1].duration, source)
+    notes = list(source.notes)
+    if source.declared is not None:
+        missing = source.declared - end * source.time_base
+        if missing > Fraction(1, 10) and missing > 2 / source.rate:
+            notes.append(f"the file is cut off or damaged: {float(end * source.time_base):.2f} of "
+                         f"{float(source.declared):.2f} seconds can be read, and are used")
+    if not exact:
+        notes.append("time stamps are missing or run backwards; they are put in order")
+    return Survey(SourceTimes(source.time_base, times, end, cuts, repeats), exact, notes)
+
+
+def _increasing(stamps: list[Stamp], source: VideoSource | PictureSource) -> tuple[list[int], bool]:
+    """Strictly increasing times, and whether they are the file's own."""
+    usual = max(1, round(1 / (source.rate * source.time_base)))
+    times: list[int] = []
+    exact = True
+    for stamp in stamps:
+        time = stamp.pts
+        if time is None or times and time <= times[-1]:
+            exact = False
+            time = times[-1] + (stamp.duration or usual) if times else 0
+        times.append(time)
+    return times, exact
+
+
+def _last_duration(times: list[int], duration: int, source: VideoSource | PictureSource) -> int:
+    """For how many ticks the last frame is shown: by its packet, or by the header, or as long as most."""
+    gaps = [b - a for a, b in zip(times, times[1:])] or [max(1, round(1 / (source.rate * source.time_base)))]
+    if duration > 0:
+        return duration
+    if source.declared is not None:
+        left = round(source.declared / source.time_base) - times[-1]
+        if 0 < left <= 2 * max(gaps):
+            return left
+    return max(1, round(statistics.median(gaps)))
