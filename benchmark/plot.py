@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-WIDTH, HEIGHT = 560, 220
-LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 30
+WIDTH, HEIGHT = 560, 226
+LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 36
 
 Series = Sequence[tuple[int, float | None]]
 
@@ -47,7 +47,7 @@ def line_plot(series: dict[str, Series], x_label: str, description: str) -> str:
                      f'<text class="tick end" x="{LEFT - 8}" y="{y_of(tick) + 4}">{tick:g}</text>')
     for tick in nice_ticks(first, last, 6):
         if first <= tick <= last and tick == int(tick):
-            parts.append(f'<text class="tick middle" x="{x_of(tick)}" y="{HEIGHT - 12}">{tick:g}</text>')
+            parts.append(f'<text class="tick middle" x="{x_of(tick)}" y="{HEIGHT - 18}">{tick:g}</text>')
     parts.append(f'<text class="tick end" x="{WIDTH - RIGHT}" y="{HEIGHT - 1}">{escape(x_label)}</text>')
     for name, points in series.items():
         path, pen = [], "M"

@@ -159,7 +159,8 @@ def _scenes(examples: list[Example]) -> str:
 <h2 id="look">See for yourself</h2>
 <p class="soft">Drag across a picture, or focus it and press the arrow keys. Best, median and worst are by PSNR
 over all clips; each shows the frame farthest in time from those that went in. The framed part, magnified beside it, is
-{"where SAFA gains most over bicubic" if "safa" in examples[0].pictures else "where bicubic is worst"}.</p>
+{"where SAFA gains most over bicubic" if "safa" in examples[0].pictures else "where bicubic is worst"};
+the figures under it are of the whole frame.</p>
 {scenes}
 </section>"""
 
@@ -221,14 +222,16 @@ def _table(result: dict, floor: dict | None, published: dict) -> str:
     return f"""<section aria-labelledby="table">
 <h2 id="table">Beside the published figures</h2>
 <p class="soft">Rows marked “from its paper” repeat what the authors printed; nothing of them was run here.</p>
-{note}<div class="scroll"><table><thead><tr><th scope="col">Method</th>{head}</tr></thead>
+{note}<div class="scroll" tabindex="0" role="region" aria-labelledby="table">
+<table><thead><tr><th scope="col">Method</th>{head}</tr></thead>
 <tbody>{"".join(rows)}</tbody></table></div>
 </section>"""
 
 
 def _cells(figures: list[tuple[float | None, float | None] | None]) -> str:
-    return "".join(f"<td>{_number(figure[0], 2)}</td><td>{_number(figure[1], 4)}</td>" if figure else "<td></td><td></td>"
-                   for figure in figures)
+    """PSNR and SSIM for each figure; empty where there is none."""
+    return "".join(f"<td>{_number(psnr, 2)}</td><td>{_number(ssim, 4)}</td>" if psnr or ssim else "<td></td><td></td>"
+                   for psnr, ssim in (figure or (None, None) for figure in figures))
 
 
 def _plots(result: dict, floor: dict | None) -> str:
