@@ -246,6 +246,27 @@ def test_videoinr_frames_of_the_network_are_not_rounded(tmp_path):
     assert all(frame.dtype == np.float32 and (frame != np.rint(frame)).any() for frame in frames)
 
 
+def test_lpips_is_optional(monkeypatch, tmp_path):
+    import torch
+    make_video(tmp_path / "data" / "a", 3)
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(UserError, match="pip install lpips"):
+        run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--lpips")
+
+    class Difference(torch.nn.Module):  # stands for the network: says what it was given
+        def forward(self, x, y):
+            assert x.shape == y.shape and x.dtype == torch.float32
+            return (x - y).abs().mean((1, 2, 3), keepdim=True)
+
+    fake = type(sys)("lpips")
+    fake.LPIPS = lambda **options: Difference()
+    monkeypatch.setitem(sys.modules, "lpips", fake)
+    result = run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--lpips")
+    wrong = abs((grey(0) + grey(2)) / 2 - grey(1)) / 127.5
+    assert [f["lpips"] for f in result["per_clip"][0]["frames"]] == pytest.approx([0, wrong], abs=1e-6)
+    assert result["figures"]["frame 1"]["lpips"] == pytest.approx(wrong, abs=1e-6)
+
+
 def test_bad_input_is_explained(monkeypatch, tmp_path, nine_frames):
     make_septuplets(tmp_path / "vimeo", "00001/0001")
     make_video(tmp_path / "short" / "a", 2)
