@@ -110,6 +110,9 @@ def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None
                 print(f"note: {len(clips)} of {total} clips; the published figures are over "
                       f"{protocol.expected_clips} and do not compare")
         method, identity = _make_method(args, processes)
+        if processes.rank == 0 and len(identity) > 1:
+            print("  " + "method".ljust(15) + ", ".join(f"{key} {value}" for key, value in identity.items()
+                                                        if key != "method"))
         result, folder = _evaluate(args, protocol, clips, method, identity, processes)
         floor = None
         if args.report and method.name != "bicubic":

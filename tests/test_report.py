@@ -181,8 +181,8 @@ addEventListener("load", async () => {
     page = tmp_path / "page.html"
     page.write_text(made[1].replace("<header>", probe + "<header>", 1), encoding="utf-8")
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--virtual-time-budget=5000", "--window-size=1200,900", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,900",
+         "--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, timeout=240, env=os.environ | {"HOME": str(tmp_path)})
     found = re.search(r'data-result="([^"]*)"', done.stdout)
     assert found, done.stderr[-2000:]
