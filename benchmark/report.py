@@ -243,7 +243,7 @@ def _plots(result: dict, floor: dict | None) -> str:
         plots = {"": {kind: _sorted_clips(source) for kind, source in kinds.items()}}
     else:
         heading, x_name = "Frame by frame", "frame"
-        text = ("PSNR over each video. Frames that went in are recovered better than those between them, "
+        text = ("PSNR over each video. Frames that went in mostly fare better than those between them, "
                 "which is what the teeth are.")
         plots = {video: {kind: _frames_of(source, video) for kind, source in kinds.items()} for video in videos}
     labels = {"x": x_name} | {kind: NAMES[source["method"]] for kind, source in kinds.items()}
