@@ -1,0 +1,493 @@
+"""Datasets on files made here: what is the target, what is random, what happens to bad files."""
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import dataset as command
+from common.errors import UserError
+from data.adobe240 import LISTS
+from data.folder import moving
+from data.frames import CorruptFrame, FrameFolder, VideoFile
+from data.packed import open_packed, pack
+from data.prepare import prepare_adobe240
+from data.sample import augment_frames, make_sample
+from data.stream import samples_per_second
+from data.synthetic import Layer, LayerPath, render
+from dataset import Mixture, TrainingStream, open_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = Path(__file__).parent / "data" / "resize_figures.npz"
+HEIGHT, WIDTH = 40, 56
+
+
+def numbered_frame(number: int) -> np.ndarray:
+    """B is ten times the frame's number, G is 100 + x, R is 160 + y: every pixel says when and where it is from."""
+    frame = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    frame[..., 0] = 10 * number
+    frame[..., 1] = 100 + np.arange(WIDTH)
+    frame[..., 2] = 160 + np.arange(HEIGHT)[:, None]
+    return frame
+
+
+def write_frames(folder: Path, numbers, name="{}.png") -> Path:
+    folder.mkdir(parents=True)
+    for number in numbers:
+        cv2.imwrite(str(folder / name.format(number)), numbered_frame(number % 25))
+    return folder
+
+
+def write_video(path: Path, count: int, size=(64, 48)) -> Path:
+    """Gray frames of brightness 6 n, with a square that moves a pixel a frame; key frames are rare, B frames there."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", 30)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.options = {"g": "12", "bf": "2", "crf": "1"}
+        for number in range(count):
+            planes = np.full((size[1] * 3 // 2, size[0]), 128, np.uint8)  # Y over the two halved colour planes
+            planes[:size[1]] = round(16 + 6 * number * 219 / 255)
+            planes[10:30, 8 + number % 40:16 + number % 40] = 200
+            for packet in stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+@pytest.fixture
+def adobe(tmp_path):
+    """Two videos to train on and one to validate with, in the field's layout."""
+    root = tmp_path / "adobe240"
+    write_frames(root / "frame/train/GOPR1", range(12))
+    write_frames(root / "frame/train/IMG_2", range(9))
+    write_frames(root / "frame/valid/IMG_3", range(10))
+    (root / LISTS["train"]).write_text("GOPR1\nIMG_2\n")
+    (root / LISTS["val"]).write_text("IMG_3\n")
+    return root
+
+
+def decode(sample):
+    """(frame numbers of the three targets, left, top, was B swapped with R), read from the pixels."""
+    frames = sample.targets.reshape(3, 3, *sample.targets.shape[1:])
+    swapped = bool(frames[:, 0].max() >= 160)
+    blue, red = (2, 0) if swapped else (0, 2)
+    assert all(np.ptp(frame[blue]) == 0 for frame in frames)
+    numbers = [int(frame[blue, 0, 0]) // 10 for frame in frames]
+    assert all(np.array_equal(frame[[1, red]], frames[0, [1, red]]) for frame in frames), "crops differ"
+    return numbers, frames[0, 1, 0] - 100, frames[0, red, :, 0] - 160, swapped
+
+
+def test_targets_timesteps_and_augmentation_as_published(adobe):
+    data = open_dataset("adobe240", adobe, crop=32)
+    assert len(data) == 4 + 1  # windows of 9 frames: 12 - 8 in the one, 1 in the other
+    middles, flags, corners = set(), [], set()
+    for seed in range(300):
+        sample = data.sample(seed % len(data), np.random.default_rng(seed))
+        assert sample.targets.shape == (9, 32, 32) and sample.targets.dtype == np.uint8
+        assert sample.inputs.shape == (6, 32, 32) and sample.inputs.dtype == np.float32
+        (first, middle, last), x, y, swapped = decode(sample)
+        reversed_time = first > last
+        assert abs(last - first) == 8
+        assert sample.timestep == np.float32((middle - first) / (last - first))
+        assert isinstance(sample.timestep, np.float32)
+        middles.add(middle - first)
+        step_x, step_y = int(x[1]) - int(x[0]), int(y[1]) - int(y[0])
+        assert abs(step_x) == abs(step_y) == 1
+        flags.append((swapped, step_x < 0, step_y < 0, reversed_time))
+        corners.add((int(x.min()), int(y.min())))
+    assert middles == set(range(1, 8)) | set(range(-7, 0))
+    share = np.mean(flags, 0)
+    assert np.all(abs(share - 0.5) < 0.12), share  # four standard deviations
+    assert abs(np.corrcoef(np.array(flags).T) - np.eye(4)).max() < 0.25, "augmentations must be independent"
+    assert {x for x, _ in corners} == set(range(WIDTH - 31)) and {y for _, y in corners} == set(range(HEIGHT - 31))
+
+
+def test_time_reversal_mirrors_the_timestep():
+    frames = np.stack([numbered_frame(number) for number in (0, 3, 8)])
+    for seed in range(40):
+        result, timestep = augment_frames(frames, 3 / 8, np.random.default_rng(seed))
+        when = (result[..., 0] if result[..., 0].max() < 100 else result[..., 2])[:, 0, 0] // 10
+        assert (when.tolist(), timestep) in (([0, 3, 8], 3 / 8), ([8, 3, 0], 5 / 8))
+
+
+def cubic(x: float) -> float:
+    x = abs(x)
+    return (1.5 * x - 2.5) * x * x + 1 if x <= 1 else ((-0.5 * x + 2.5) * x - 4) * x + 2 if x < 2 else 0.0
+
+
+def reduce_row(row: np.ndarray, factor: int) -> np.ndarray:
+    """MATLAB's antialiased bicubic reduction of one row of numbers, tap by tap."""
+    result = []
+    for place in range(-(-len(row) // factor)):
+        centre = (place + 0.5) * factor - 0.5
+        total = weights = 0.0
+        for tap in range(int(np.floor(centre - 2 * factor)), int(np.ceil(centre + 2 * factor)) + 1):
+            weight = cubic((tap - centre) / factor)
+            mirrored = tap % (2 * len(row))
+            total += weight * row[mirrored if mirrored < len(row) else 2 * len(row) - 1 - mirrored]
+            weights += weight
+        result.append(total / weights)
+    return np.array(result)
+
+
+def naive_reduction(frame: np.ndarray, factor: int = 4) -> np.ndarray:
+    """(H, W, 3) -> (H/4, W/4, 3), one row and one column at a time."""
+    rows = np.stack([[reduce_row(row[:, c], factor) for c in range(3)] for row in frame.astype(float)])
+    return np.stack([[reduce_row(rows[:, c, x], factor) for c in range(3)] for x in range(rows.shape[2])]).transpose(
+        2, 0, 1)
+
+
+def test_inputs_are_matlab_reduced_and_opencv_enlarged():
+    rng = np.random.default_rng(0)
+    frames = np.kron(rng.integers(0, 2, (3, 4, 4, 3)) * 255, np.ones((1, 8, 9, 1))).astype(np.uint8)
+    sample = make_sample(frames, 0.5, rng, augment=False)
+    for place, frame in enumerate((frames[0], frames[2])):
+        expected = cv2.resize(naive_reduction(frame / 255), (36, 32), interpolation=cv2.INTER_CUBIC)
+        assert np.abs(sample.inputs[3 * place:3 * place + 3].transpose(1, 2, 0) - expected).max() < 1e-5
+    assert sample.inputs.min() < 0 or sample.inputs.max() > 1, "bicubic overshoot must not be clipped"
+    assert np.array_equal(sample.targets[3:6].transpose(1, 2, 0), frames[1])
+
+
+def test_reduction_against_the_releases_figures():
+    figures = np.load(FIGURES)
+    from media.resize import enlarge_bicubic, reduce_bicubic
+    for size in ("even", "odd"):
+        assert np.abs(reduce_bicubic(figures[f"{size}_hr"]) - figures[f"{size}_lr"]).max() < 1e-3
+    enlarged = enlarge_bicubic(figures["even_lr"], *figures["even_up"].shape[:2])
+    assert np.abs(enlarged - figures["even_up"]).max() < 1e-3
+
+
+def test_validation_samples_are_whole_or_central_and_not_augmented(adobe):
+    data = open_dataset("adobe240", adobe, split="val", crop=32)
+    assert len(data) == 2
+    for seed in range(10):
+        numbers, x, y, swapped = decode(data.sample(1, np.random.default_rng(seed), augment=False))
+        assert (numbers[0], numbers[2], swapped) == (1, 9, False)
+        assert x.tolist() == list(range(12, 44)) and y.tolist() == list(range(4, 36))
+    whole = open_dataset("adobe240", adobe, split="val", crop=None).sample(0, np.random.default_rng(0), augment=False)
+    assert whole.targets.shape == (9, HEIGHT, WIDTH)
+
+
+def items(stream, positions, workers=0, **options):
+    loader = torch.utils.data.DataLoader(stream, batch_size=None, sampler=positions, num_workers=workers, **options)
+    return [tuple(tensor.numpy().tobytes() for tensor in item) for item in loader]
+
+
+def test_stream_depends_on_seed_and_position_alone(adobe):
+    def make(seed=3):
+        return TrainingStream(open_dataset("adobe240", adobe, crop=32), seed)
+
+    stream = make()
+    assert stream.epoch_length == 5
+    reference = items(stream, range(12))
+    assert len(set(reference)) == 12
+    assert items(make(), [7, 2, 11]) == [reference[7], reference[2], reference[11]]
+    assert items(make(), range(12), workers=2) == reference
+    assert items(make(4), range(12)) != reference
+
+    def windows(epoch, seed):
+        stream = make(seed)
+        drawn = []
+        blank = np.zeros((3, 32, 32, 3), np.uint8), 0.5
+        stream.dataset.frames = lambda index, rng, augment: drawn.append(index) or blank
+        for place in range(5):
+            stream[5 * epoch + place]
+        return drawn
+
+    orders = [windows(epoch, seed) for epoch in range(4) for seed in (0, 1)]
+    assert all(sorted(order) == list(range(5)) for order in orders), "an epoch takes every window once"
+    assert len({tuple(order) for order in orders}) > 4
+    assert samples_per_second(stream, 3) > 0
+
+
+def test_adobe_lists(adobe, tmp_path):
+    (adobe / "frame/train/IMG_2").rename(adobe / "IMG_2")  # as `prepare` writes it
+    assert len(open_dataset("adobe240", adobe, crop=32)) == 5
+    with pytest.raises(UserError, match="crop 64 is larger than the frames of GOPR1 \\(56x40\\)"):
+        open_dataset("adobe240", adobe, crop=64)
+    listing = tmp_path / "own.txt"
+    listing.write_text("IMG_3\nnowhere\n")
+    with pytest.raises(UserError, match="own.txt names 1 of 2 clips .*: nowhere"):
+        open_dataset("adobe240", adobe, list_file=listing)
+    listing.write_text("\n")
+    with pytest.raises(UserError, match="empty"):
+        open_dataset("adobe240", adobe, list_file=listing)
+    (adobe / LISTS["train"]).unlink()
+    with pytest.raises(UserError, match="VideoINR"):
+        open_dataset("adobe240", adobe)
+
+
+def test_vimeo90k(tmp_path):
+    for name in ("00001/0001", "00001/0002", "00003/0001"):
+        write_frames(tmp_path / "sequences" / name, range(1, 8), "im{}.png")
+    (tmp_path / "sep_trainlist.txt").write_text("00001/0001\n00003/0001\n")
+    (tmp_path / "sep_testlist.txt").write_text("00001/0002\n\n")
+    data = open_dataset("vimeo90k", tmp_path, crop=16)
+    assert len(data) == 2
+    seen = set()
+    for seed in range(60):
+        sample = data.sample(seed % 2, np.random.default_rng(seed))
+        (first, middle, last), *_ = decode(sample)
+        assert {first, last} == {1, 7} and sample.timestep == np.float32((middle - first) / (last - first))
+        seen.add(middle)
+    assert seen == {2, 3, 4, 5, 6}
+    neighbours = open_dataset("vimeo90k", tmp_path, "val", crop=16, gap=2)
+    assert len(neighbours) == 5
+    assert decode(neighbours.sample(3, np.random.default_rng(0), augment=False))[0] == [4, 5, 6]
+    pack(tmp_path, tmp_path / "cache")
+    packed = open_dataset("vimeo90k", tmp_path / "cache", crop=16)
+    for index in range(2):
+        a, b = (source.sample(index, np.random.default_rng(5)) for source in (data, packed))
+        assert np.array_equal(a.targets, b.targets) and np.array_equal(a.inputs, b.inputs)
+    with pytest.raises(UserError, match="at most 6"):
+        open_dataset("vimeo90k", tmp_path, gap=8)
+    (tmp_path / "sep_trainlist.txt").write_text("00001/0009\n")
+    with pytest.raises(UserError, match="00001/0009"):
+        open_dataset("vimeo90k", tmp_path)
+
+
+def test_videos_are_read_at_random_as_they_are_in_order(tmp_path):
+    video = VideoFile(write_video(tmp_path / "clip.mp4", 40), "clip")
+    in_order = list(video)
+    assert len(video) == len(in_order) == 40
+    assert all(abs(float(frame[0, 0, 0]) - 6 * number) < 3 for number, frame in enumerate(in_order))
+    for indices in ([0, 3, 8], [11, 12, 13], [23, 30, 39], [5], [13, 35]):
+        for index, frame in zip(indices, video.read(indices)):
+            assert np.array_equal(frame, in_order[index])
+    write_video(tmp_path / "clip.mkv", 12)
+    assert len(VideoFile(tmp_path / "clip.mkv", "clip")) == 12
+
+
+def test_folder_of_anything(tmp_path):
+    write_video(tmp_path / "b.mp4", 40)
+    write_frames(tmp_path / "deep/er/frames", range(9), "img{}.png")
+    train, val = (open_dataset("folder", tmp_path, split, crop=32, gap=2, held_out=0.2) for split in ("train", "val"))
+    assert len(train) == (32 - 2) + (9 - 2)  # nine frames are too few to hold some out
+    assert len(val) == 8 - 2
+    for seed in range(10):
+        sample = train.sample(31 + seed % 6, np.random.default_rng(seed))  # a clip's name is its path: deep after b
+        numbers = decode(sample)[0]
+        assert sorted(numbers) == list(range(min(numbers), min(numbers) + 3)) and sample.timestep == 0.5
+    dark = val.sample(0, np.random.default_rng(0), augment=False).targets[:, 0, 0]
+    assert abs(dark[0] - 6.0 * 32) < 3, "validation begins where training ended"
+
+    several = open_dataset("folder", tmp_path, crop=32, gap=(2, 6), held_out=0)
+    spans = {abs(np.diff(decode(several.sample(38, np.random.default_rng(seed)))[0][::2])[0]) for seed in range(30)}
+    assert len(several) == 38 + 7 and spans == {2, 6}
+    last = [decode(several.sample(44, np.random.default_rng(seed)))[0] for seed in range(10)]
+    assert all(sorted(numbers) == [6, 7, 8] for numbers in last), "where gap 6 does not fit, gap 2 is taken"
+
+    halved = open_dataset("folder", tmp_path, crop=16, gap=2, reduce=2).sample(32, np.random.default_rng(0), False)
+    expected = cv2.resize(numbered_frame(2), (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)[2:18, 6:22]
+    assert np.array_equal(halved.targets[:3].transpose(1, 2, 0), expected)
+
+    (tmp_path / "list.txt").write_text("deep/er/frames\n")
+    assert len(open_dataset("folder", tmp_path, list_file=tmp_path / "list.txt", gap=8, crop=32)) == 1
+    (tmp_path / "empty").mkdir()
+    for options, message in (({"root": tmp_path / "empty"}, "holds no videos"), ({"root": tmp_path / "no"}, "no such"),
+                             ({"root": tmp_path, "gap": 1}, "at least 2"), ({"root": tmp_path, "gap": 99}, "frames"),
+                             ({"root": tmp_path, "crop": 30}, "multiple of 4"),
+                             ({"root": tmp_path, "crop": 44, "gap": 2}, "larger than the frames of deep/er/frames")):
+        with pytest.raises(UserError, match=message):
+            open_dataset("folder", **options)
+
+
+def test_packed_cache_gives_the_same_samples(adobe, tmp_path):
+    cache = tmp_path / "cache"
+    index = pack(adobe, cache)
+    assert sum(entry["frames"] for entry in index["clips"]) == 31
+    plain, packed = (TrainingStream(open_dataset("adobe240", root, crop=32), 1) for root in (adobe, cache))
+    assert items(plain, range(8)) == items(packed, range(8)) == items(packed, range(8), workers=1)
+    spawned = items(packed, range(3), workers=1, multiprocessing_context="spawn")
+    assert spawned == items(plain, range(3))
+
+    with pytest.raises(UserError, match="exists"):
+        pack(adobe, cache)
+    with open(cache / "frames.bin", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match="pack it again"):
+        open_packed(cache)
+    (cache / "index.json").write_text("{")
+    with pytest.raises(UserError, match="pack it again"):
+        open_packed(cache)
+
+    damaged = adobe / "frame/train/GOPR1/5.png"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with pytest.raises(UserError, match="5.png"):
+        pack(adobe, tmp_path / "second")
+    assert not list(tmp_path.glob("*second*")), "a failed cache leaves nothing behind"
+    index = pack(adobe, tmp_path / "second", reduce=2, skip_corrupt=True)
+    clip = open_packed(tmp_path / "second")[0]
+    assert (len(clip), clip.size()) == (5, (HEIGHT // 2, WIDTH // 2)) and "5.png" in index["damage"][0]
+    expected = cv2.resize(numbered_frame(4), (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(clip.read([4])[0], expected)
+    assert np.allclose(clip.differences, 10 / 3, atol=0.3)  # one of three channels rises by 10
+
+
+def test_packed_clips_are_sampled_where_they_move(tmp_path):
+    differences = np.array([3, 3, 3, 0, 0, 0, 0, 3, 3, 80, 3, 3, 3, 0.01, 3], np.float32)
+    #           first frame: 0  1  2  3 ...        7  8  9  10
+    assert np.flatnonzero(moving(differences, 2)).tolist() == [0, 1, 7, 10, 11]
+    assert np.flatnonzero(moving(differences, 3)).tolist() == [0, 10]
+    assert not moving(differences[:2], 3).any() and len(moving(differences[:2], 3)) == 3
+
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "clips" / "still"
+    folder.mkdir(parents=True)
+    picture = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    for number in range(20):
+        shift = max(0, number - 10)  # stands still, then pans
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.blur(np.roll(picture, 2 * shift, 1), (5, 5)))
+    pack(tmp_path / "clips", tmp_path / "cache")
+    whole, chosen = (open_dataset("folder", tmp_path / part, crop=32, gap=2, held_out=0) for part in ("clips", "cache"))
+    assert (len(whole), len(chosen)) == (18, 8)
+
+
+def test_corrupt_frames_are_named_or_skipped_and_counted(adobe):
+    bad = adobe / "frame/train/GOPR1/11.png"
+    bad.write_bytes(bad.read_bytes()[:100])
+    strict, lenient = (open_dataset("adobe240", adobe, crop=32, skip_corrupt=skip) for skip in (False, True))
+    with pytest.raises(CorruptFrame, match="11.png"):
+        strict.sample(3, np.random.default_rng(0))
+    again = [lenient.sample(3, np.random.default_rng(0)).targets for _ in range(2)]
+    assert np.array_equal(*again) and lenient.skipped >= 2
+    before = lenient.skipped
+    stream = TrainingStream(lenient, 0)
+    assert items(stream, range(10), workers=2) == items(stream, range(10))
+    both = lenient.skipped - before
+    assert stream.skipped == lenient.skipped and both >= 4 and both % 2 == 0, "workers count into the same counter"
+    assert strict.skipped == 0
+
+    (adobe / "frame/train/IMG_2/4.png").unlink()
+    folder = FrameFolder(adobe / "frame/train/IMG_2", "IMG_2")
+    assert folder.missing == [(4, 1)]
+    with pytest.raises(CorruptFrame, match="1 frame.* missing before .*5.png"):
+        folder.read([2, 3, 5])
+    for file in adobe.rglob("*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(UserError, match="in a row"):
+        open_dataset("adobe240", adobe, crop=32, skip_corrupt=True).sample(0, np.random.default_rng(0))
+
+
+def test_prepare_resumes_and_reports_damage(tmp_path, capsys):
+    videos, output = tmp_path / "videos", tmp_path / "frames"
+    (videos / "more").mkdir(parents=True)
+    write_video(videos / "IMG_1.mov", 12)
+    write_video(videos / "more" / "GOPR2.MP4", 9)
+    good = (videos / "IMG_1.mov").read_bytes()
+    (videos / "broken.m4v").write_bytes(b"no video")
+    (output / ".IMG_1.tmp").mkdir(parents=True)  # what a killed run leaves behind
+    with pytest.raises(UserError, match="1 video.*broken.m4v"):
+        prepare_adobe240(videos, output, workers=2)
+    assert sorted(folder.name for folder in output.iterdir()) == ["GOPR2", "IMG_1"]
+    assert sorted(int(file.stem) for file in (output / "IMG_1").iterdir()) == list(range(12))
+    picture = cv2.imread(str(output / "IMG_1" / "11.png"))
+    assert picture.shape == (48, 64, 3) and abs(float(picture[0, 0, 0]) - 66) < 3
+
+    (videos / "broken.m4v").unlink()
+    stamp = (output / "IMG_1").stat().st_mtime_ns
+    shutil.rmtree(output / "GOPR2")
+    assert prepare_adobe240(videos, output, workers=1) == [output / "GOPR2"]
+    assert (output / "IMG_1").stat().st_mtime_ns == stamp
+    assert prepare_adobe240(videos, output) == []
+    (videos / "more" / "IMG_1.mp4").write_bytes(good)
+    with pytest.raises(UserError, match="rename one"):
+        prepare_adobe240(videos, output)
+
+
+def run_main(monkeypatch, *arguments) -> None:
+    monkeypatch.setattr(sys, "argv", ["dataset.py", *map(str, arguments)])
+    command.main()
+
+
+def test_check_names_every_bad_frame(adobe, monkeypatch, capsys):
+    run_main(monkeypatch, "check", "adobe240", adobe)
+    assert "3 clips, every frame can be read" in capsys.readouterr().out
+    (adobe / "frame/valid/IMG_3/2.png").write_bytes(b"")
+    (adobe / "frame/train/GOPR1/7.png").unlink()
+    cv2.imwrite(str(adobe / "frame/train/IMG_2/3.png"), np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises(UserError, match="3 problem"):
+        run_main(monkeypatch, "check", "adobe240", adobe)
+    lines = capsys.readouterr().out.splitlines()
+    assert ["IMG_3/2.png" in " ".join(lines), "GOPR1/8.png: 1 frame(s) missing" in " ".join(lines),
+            "IMG_2/3.png: 20x20 instead of 56x40" in " ".join(lines)] == [True] * 3 and len(lines) == 3
+    (adobe / "own.txt").write_text("IMG_2\n")
+    with pytest.raises(UserError, match="1 problem"):
+        run_main(monkeypatch, "check", "adobe240", adobe, "--list", adobe / "own.txt")
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = subprocess.run([sys.executable, "dataset.py", "pack", tmp_path / "empty", "--output", tmp_path / "cache"],
+                            cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "holds no videos" in result.stderr
+
+
+@pytest.mark.parametrize("photos", [False, True])
+def test_synthetic_scenes_move_and_repeat(tmp_path, photos):
+    folder = None
+    if photos:
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        for number in range(10):
+            noise = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
+            cv2.imwrite(str(folder / f"{number}.jpg"), cv2.resize(noise, (200, 150), interpolation=cv2.INTER_CUBIC))
+    data = open_dataset("synthetic", None, crop=48, photos=folder)
+    samples = [data.sample(0, np.random.default_rng(seed)) for seed in range(30)]
+    assert samples[0].targets.shape == (9, 48, 48) and samples[0].inputs.shape == (6, 48, 48)
+    assert all(0 < sample.timestep < 1 and sample.timestep * 8 % 1 == 0 for sample in samples)
+    assert np.array_equal(samples[3].targets, data.sample(9, np.random.default_rng(3)).targets)
+    moved = [np.abs(s.targets[:3].astype(float) - s.targets[6:]).mean() for s in samples]
+    assert np.mean(np.array(moved) > 2) > 0.7 and len({sample.targets.tobytes() for sample in samples}) == 30
+    other = open_dataset("synthetic", None, "val", crop=48, photos=folder).sample(0, np.random.default_rng(3))
+    assert not np.array_equal(other.targets, samples[3].targets)
+    with pytest.raises(UserError, match="no such folder of photos"):
+        open_dataset("synthetic", None, photos=tmp_path / "none")
+
+
+def test_synthetic_motion_is_what_the_path_says():
+    """A layer that moves a whole number of pixels is the same picture, shifted; halfway it is shifted by half."""
+    texture = cv2.blur(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8), (9, 9))
+    still, zero = np.zeros(2), dict(angle=0.0, turn=0.0, zoom=1.0, growth=0.0)
+    background = Layer(texture, None, LayerPath(still, np.array([16.0, -8.0]), still, **zero), None)
+    frames = [render([background], u, 32).astype(int) for u in (0.0, 0.5, 1.0)]  # 2 rendering pixels a pixel
+    assert np.array_equal(frames[1][:-2, 4:], frames[0][2:, :-4])
+    assert np.array_equal(frames[2][:-4, 8:], frames[0][4:, :-8])
+    mask = np.zeros((200, 200), np.uint8)
+    mask[90:110, 90:110] = 255
+    square = Layer(np.full_like(texture, 255), mask, LayerPath(still, np.array([0.0, 24.0]), still, **zero), None)
+    black = Layer(np.zeros_like(texture), None, background.path, None)
+    centres = [np.argwhere(render([black, square], u, 32)[..., 0] > 127).mean(0) for u in (0.0, 0.25, 1.0)]
+    assert np.allclose(centres, [[9.5, 15.5], [12.5, 15.5], [21.5, 15.5]], atol=0.01)
+    turned = Layer(texture, None, LayerPath(still, still, still, **zero | {"turn": np.pi}), None)  # a half turn
+    assert np.array_equal(render([turned], 0.0, 32), render([turned], 1.0, 32)[::-1, ::-1])
+
+
+def test_mixture_draws_by_weight(adobe):
+    parts = [open_dataset("adobe240", adobe, crop=32), open_dataset("synthetic", None, crop=32)]
+    calls = []
+    for place, part in enumerate(parts):
+        part.sample = lambda *_, place=place: calls.append(place)
+    mixture = Mixture(parts, [3, 1])
+    assert len(mixture) == 5 + len(parts[1])
+    for seed in range(800):
+        mixture.sample(0, np.random.default_rng(seed))
+    assert abs(np.mean(calls) - 0.25) < 0.06
+    with pytest.raises(UserError, match="one crop"):
+        Mixture([parts[0], open_dataset("synthetic", None, crop=64)])
+    with pytest.raises(UserError, match="positive weight"):
+        Mixture(parts, [1])
+    with pytest.raises(UserError, match="no dataset is called"):
+        open_dataset("vimeo", adobe)
+
+
+def test_cache_index_is_reproducible(adobe, tmp_path):
+    indices = [pack(adobe, tmp_path / name) for name in "ab"]
+    assert json.dumps(indices[0]) == (tmp_path / "b" / "index.json").read_text()

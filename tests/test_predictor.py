@@ -1,0 +1,151 @@
+"""Frames in, frames out: sizes, types, timesteps, tiles."""
+import numpy as np
+import pytest
+import torch
+
+from common.errors import UserError
+from model import SAFA, Predictor
+from model.start import start_from_blending
+from model.tiles import blend_weights, tile_grid
+
+
+def random_model(seed=0):
+    """A small network that moves things and adds to them (a fresh one's residual blocks are the identity)."""
+    torch.manual_seed(seed)
+    model = SAFA(channels=16, blocks=2).eval()
+    for module in model.modules():
+        if hasattr(module, "beta"):
+            torch.nn.init.normal_(module.beta, std=0.3)
+    return model
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(random_model(), device="cpu", precision="fp32")
+
+
+def frames(height, width, dtype=np.uint8, count=2, seed=0):
+    values = np.random.default_rng(seed).random((count, height, width, 3))
+    peak = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+    return (values * peak).astype(dtype)
+
+
+@pytest.mark.parametrize("upscale,size", [(1, (13, 18)), (2.5, (32, 45)), (4, (52, 72))])
+def test_sizes_and_types_are_kept(predictor, upscale, size):
+    results = {}
+    for dtype in (np.uint8, np.uint16, np.float32):
+        pair = frames(13, 18, np.uint8).astype(dtype) * {np.uint8: 1, np.uint16: 257, np.float32: 1}[dtype]
+        pair = pair / np.float32(255) if dtype == np.float32 else pair
+        out = predictor.interpolate(*pair, [0.0, 0.4], upscale)
+        assert [frame.shape for frame in out] == [(*size, 3)] * 2 and out[0].dtype == dtype
+        results[dtype] = out[1] / {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+    # Enlarging rounds to the frame's own type, which is all that may tell them apart.
+    assert np.abs(results[np.uint8] - results[np.float32]).max() < 0.03
+    assert np.abs(results[np.uint16] - results[np.float32]).max() < 0.001 if upscale == 1 else True
+
+
+def test_padding_repeats_the_edge_and_is_cut_off_exactly(predictor):
+    """A frame that already has its edge repeated gives the same picture in the same place."""
+    pair = frames(21, 27)
+    padded = np.pad(pair, ((0, 0), (0, 3), (0, 5), (0, 0)), mode="edge")
+    small, large = (predictor.interpolate(*p, [0.5], 1)[0] for p in (pair, padded))
+    assert np.array_equal(small, large[:21, :27])
+
+
+def test_eight_bits_are_rounded_not_cut(predictor):
+    pair = frames(16, 16)
+    exact = predictor.interpolate(*(pair / np.float32(255)), [0.5], 1)[0] * 255
+    assert np.array_equal(predictor.interpolate(*pair, [0.5], 1)[0], np.rint(exact).astype(np.uint8))
+
+
+def test_timesteps_at_once_or_one_by_one_in_any_order(predictor):
+    pair = frames(16, 24)
+    together = predictor.interpolate(*pair, [0.75, 0.0, 0.25])
+    for timestep, frame in zip([0.75, 0.0, 0.25], together):
+        alone = predictor.interpolate(*pair, [timestep])[0]
+        assert np.abs(alone.astype(int) - frame).max() <= 1
+
+
+def test_stream_encodes_each_frame_once(predictor, monkeypatch):
+    sequence = frames(16, 16, count=4)
+    calls = []
+    encode = predictor.model.encode
+    monkeypatch.setattr(predictor.model, "encode", lambda x: calls.append(1) or encode(x))
+    found = list(predictor.stream(iter(sequence), lambda pair: [0.0, 0.5] if pair < 2 else [0.0, 0.5, 1.0], upscale=2))
+    assert len(calls) == 4
+    assert [time for time, _ in found] == [0, 0.5, 1, 1.5, 2, 2.5, 3]
+    assert np.array_equal(found[3][1], predictor.interpolate(sequence[1], sequence[2], [0.0, 0.5], 2)[1])
+
+
+def test_tiles_cover_and_weights_sum_to_a_smooth_one():
+    for height, width, size, overlap in ((64, 64, 0, 16), (200, 136, 64, 16), (72, 400, 96, 32), (40, 40, 64, 16)):
+        total = torch.zeros(height, width)
+        for tile in tile_grid(height, width, size, overlap, 8):
+            assert tile.top % 8 == 0 and tile.left % 8 == 0 and (tile.bottom - tile.top) % 8 == 0
+            weights = blend_weights(tile, height, width, overlap)
+            assert weights.min() > 0
+            tile.cut(total).add_(weights)
+        assert total.min() > 0.4  # nothing is left out
+
+
+def test_tiled_equals_whole_inside_and_has_no_seams():
+    """At one fixed scale, a pixel further from its tile's border than the network sees is the whole frame's pixel."""
+    model = random_model()
+    whole = Predictor(model, device="cpu", precision="fp32", tile=0, scale_cap=4)
+    tiled = Predictor(model, device="cpu", precision="fp32", tile=512, scale_cap=4)
+    smooth = np.kron(frames(10, 24, np.uint8, seed=3), np.ones((1, 8, 8, 1), np.uint8))
+    details_whole, details_tiled = [], []
+    one, other = (p.between(p.encode(smooth[0]), p.encode(smooth[1]), [0.5], d)[0].astype(int)
+                  for p, d in ((whole, details_whole), (tiled, details_tiled)))
+    assert one.shape == (320, 768, 3)
+    difference = np.abs(one - other)
+    assert difference[:, :64].max() <= 1 and difference[:, -64:].max() <= 1  # far from the only border, in the middle
+    # A seam would show as a step between neighbours that the whole frame does not have.
+    step = np.abs(np.diff(one - other, axis=1))
+    assert step.max() <= 6, step.max()
+    assert np.abs(details_whole[0].flow - details_tiled[0].flow)[:, :64].max() < 0.01
+
+
+def test_scale_cap_binds(predictor):
+    pair = frames(16, 16)
+    for cap in (1, 2, 4):
+        details = []
+        capped = Predictor(random_model(), device="cpu", precision="fp32", scale_cap=cap)
+        capped.between(capped.encode(pair[0]), capped.encode(pair[1]), [0.5], details)
+        assert all(scale >= cap for scale in details[0].scales) and len(details[0].scales) == 2
+        assert details[0].flow.shape == (64, 64, 4) and 0 <= details[0].mask.min() <= details[0].mask.max() <= 1
+
+
+def test_a_network_started_from_blending_blends():
+    torch.manual_seed(0)
+    model = SAFA(channels=16, blocks=3).eval()
+    start_from_blending(model)
+    for parameter in (model.flow.to_flow.weight[:16], model.flow.to_flow.bias[:16]):
+        parameter.data.zero_()  # no motion, to look at the mask alone
+    predictor = Predictor(model, device="cpu", precision="fp32")
+    dark, bright = np.zeros((16, 16, 3), np.float32), np.ones((16, 16, 3), np.float32)
+    start, middle, end = (frame.mean() for frame in predictor.interpolate(dark, bright, [0, 0.5, 1], 1))
+    assert start < 0.03 and abs(middle - 0.5) < 0.01 and end > 0.97
+
+
+@pytest.mark.parametrize("arguments,message", [
+    ((frames(8, 8)[0], frames(8, 9)[0], [0.5]), "differ"),
+    ((frames(8, 8)[0], frames(8, 8, np.uint16)[0], [0.5]), "differ"),
+    ((*frames(8, 8), [1.5]), "1.5"),
+    ((*frames(8, 8), [float("nan")]), "nan"),
+    ((*frames(8, 8), [0.5], 0.5), "0.5"),
+    ((*frames(8, 8), [0.5], 9), "9"),
+    ((frames(8, 8)[0, ..., :2], frames(8, 8)[1], [0.5]), "HxWx3"),
+    ((frames(8, 8).astype(np.int64)[0], frames(8, 8)[1], [0.5]), "int64"),
+])
+def test_mistakes_are_named(predictor, arguments, message):
+    with pytest.raises(UserError, match=message):
+        predictor.interpolate(*arguments)
+
+
+def test_unknown_devices_and_precisions_are_named():
+    model = random_model()
+    for options, message in (({"device": "tpu9"}, "tpu9"), ({"precision": "fp8"}, "fp8"), ({"scale_cap": 3}, "3"),
+                             ({"tile": 50}, "50")):
+        with pytest.raises(UserError, match=message):
+            Predictor(model, **options)

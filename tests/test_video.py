@@ -1,0 +1,411 @@
+"""Whole jobs on real little files, with a blending stand-in for the network; the results are decoded back."""
+import json
+import struct
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+from video_files import (BlendPredictor, decode, end_of, level_picture, moving_picture, packets, write_levels,
+                         write_video)
+
+from common.errors import UserError
+from media import colour
+from media.image import read_image
+from media.video import Options, VideoJob
+
+F = Fraction
+
+
+def run(source, output, predictor=None, fps_in=F(25), **options):
+    """Make a video; the notes it gives come back."""
+    notes = []
+    options = {"upscale": 1, **options}
+    VideoJob(source, output, Options(**options), fps_in).run(predictor or BlendPredictor(), say=notes.append)
+    assert output.exists() and not output.with_name(output.name + ".parts").exists()
+    return "\n".join(notes)
+
+
+def times(path):
+    return [time for time, _ in decode(path)]
+
+
+def levels(path):
+    return [round(float(picture.mean())) for _, picture in decode(path)]
+
+
+def near(found, expected, by=2):
+    assert len(found) == len(expected) and max(abs(a - b) for a, b in zip(found, expected)) <= by, (found, expected)
+
+
+def test_doubling_interpolates_and_lasts_as_long(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 5)
+    predictor = BlendPredictor()
+    run(source, tmp_path / "b.mp4", predictor, segment=4, upscale=2)
+    near(levels(tmp_path / "b.mp4"), [40, 50, 60, 70, 80, 90, 100, 110, 120, 120])
+    assert times(tmp_path / "b.mp4") == [F(k, 50) for k in range(10)]
+    assert end_of(tmp_path / "b.mp4") == end_of(source) == F(1, 5)
+    assert decode(tmp_path / "b.mp4")[0][1].shape == (64, 96, 3)
+    assert len(predictor.encoded) == 5  # each source frame once, in spite of three segments
+    assert len(predictor.made) == 9  # the last one is shown twice
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert container.streams.video[0].average_rate == 50
+
+
+def test_variable_frame_rate_keeps_its_times(tmp_path):
+    stamps = [0, 30, 100, 110, 240]
+    source = write_levels(tmp_path / "a.mp4", 5, times=stamps, time_base=F(1, 1000), rate=F(25))
+    stamps.append(round(end_of(source) * 1000))
+    run(source, tmp_path / "b.mp4", segment=3)
+    expected = [F(t, 1000) for a, b in zip(stamps, stamps[1:]) for t in (F(a), F(a + b, 2))]
+    assert times(tmp_path / "b.mp4") == expected
+    assert end_of(tmp_path / "b.mp4") == end_of(source)
+    run(source, tmp_path / "c.mp4", fps=F(50))
+    assert times(tmp_path / "c.mp4") == [F(k, 50) for k in range(len(times(tmp_path / "c.mp4")))]
+    edges = list(zip(stamps[:5], (40, 60, 80, 100, 120)))
+    near(levels(tmp_path / "c.mp4"), [np.interp(20 * k, *zip(*edges)) for k in range(len(times(tmp_path / "c.mp4")))])
+    assert abs(end_of(tmp_path / "c.mp4") - end_of(source)) <= F(1, 1000)
+
+
+def test_24_to_59_94_frames_per_second(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 12, time_base=F(1, 24))
+    run(source, tmp_path / "b.mp4", fps=F(60000, 1001), segment=7)
+    assert times(tmp_path / "b.mp4") == [k * F(1001, 60000) for k in range(30)]
+    near(levels(tmp_path / "b.mp4"), [min(40 + 20 * 24 * k * 1001 / 60000, 260) for k in range(30)][:28] + [260, 260]
+         if False else [min(40 + 20 * 24 * k * 1001 / 60000, 255) for k in range(30)], by=6)
+
+
+def test_sound_subtitles_chapters_and_tags_are_carried_over(tmp_path):
+    chapters = [{"id": 1, "start": 0, "end": 120, "time_base": F(1, 1000), "metadata": {"title": "One"}},
+                {"id": 2, "start": 120, "end": 200, "time_base": F(1, 1000), "metadata": {"title": "Two"}}]
+    source = write_levels(tmp_path / "a.mkv", 5, audio=(0.2, "flac"), subtitles=[(40, 80, "Hello"), (120, 80, "there")],
+                          chapters=chapters, metadata={"title": "A film"}, aspect=F(4, 3),
+                          tags={"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1})
+    run(source, tmp_path / "b.mkv")
+    assert packets(tmp_path / "b.mkv", "audio") == packets(source, "audio")
+    assert packets(tmp_path / "b.mkv", "subtitle") == packets(source, "subtitle")
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert container.metadata["title"] == "A film"
+        assert [(c["metadata"]["title"], c["start"] * c["time_base"]) for c in container.chapters()] == \
+            [("One", 0), ("Two", F(12, 100))]
+        video, text = container.streams.video[0], container.streams.subtitles[0]
+        assert text.language in ("deu", "ger") and video.sample_aspect_ratio == F(4, 3)
+        context = video.codec_context
+        assert (context.colorspace, context.color_range, context.color_primaries, context.color_trc) == (1, 1, 1, 1)
+
+
+def test_container_that_holds_neither_sound_nor_subtitles_gets_them_converted(tmp_path):
+    source = write_levels(tmp_path / "a.mkv", 12, audio=(0.5, "wmav2"), subtitles=[(40, 80, "Hello")])
+    notes = run(source, tmp_path / "b.mp4")
+    assert "converted to aac" in notes and "converted to mov_text" in notes
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+        heard = np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
+        assert heard.size > 3000 and np.abs(heard).max() > 0.1
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        lines = [(p.pts * p.time_base, bytes(p)[2:]) for p in container.demux(subtitles=0) if p.size > 2]
+    assert lines == [(F(4, 100), b"Hello")]
+
+
+def test_aac_packets_in_mp4_are_the_same_at_the_same_times(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 6, audio=(0.4, "aac"))
+    run(source, tmp_path / "b.mp4")
+    assert packets(tmp_path / "b.mp4", "audio") == packets(source, "audio") != []
+    run(source, tmp_path / "c.mp4", audio=False)
+    with av.open(str(tmp_path / "c.mp4")) as container:
+        assert not container.streams.audio
+
+
+def test_rotation_is_carried_over(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 2, rotation=90)
+    run(source, tmp_path / "b.mp4", upscale=2)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        frame = next(container.decode(video=0))
+        matrix = next(bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
+    assert frame.rotation == 90 and (frame.width, frame.height) == (96, 64)
+    assert struct.unpack("<9i", matrix)[:2] == (0, -65536)
+
+
+def test_ten_bits_stay_ten_bits(tmp_path):
+    tags = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
+    frames = []
+    for level in (401, 402, 404):
+        frame = av.VideoFrame(48, 32, "yuv420p10le")
+        for plane, value in zip(frame.planes, (level, 512, 520)):
+            plane.update(np.full(plane.buffer_size // 2, value, np.uint16))
+        frames.append(frame)
+    source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", pix_fmt="yuv420p10le", tags=tags)
+    run(source, tmp_path / "b.mkv", codec="ffv1", pix_fmt="yuv420p10le")
+    run(source, tmp_path / "c.mp4")
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        back = [[int(plane[3, 3]) for plane in colour.samples(frame)] for frame in container.decode(video=0)]
+    near([row[0] for row in back], [401, 401.5, 402, 403, 404, 404], by=1)
+    assert {tuple(row[1:]) for row in back} == {(512, 520)}
+    with av.open(str(tmp_path / "c.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert context.pix_fmt == "yuv420p10le"
+        assert (context.colorspace, context.color_primaries, context.color_trc) == (9, 9, 16)
+
+
+@pytest.mark.parametrize("matrix, full", [(1, False), (6, False), (6, True)])
+def test_colours_come_out_as_tagged(tmp_path, matrix, full):
+    picture = np.zeros((32, 48, 3), np.uint8)
+    picture[:] = (40, 90, 200)
+    described = colour.Colour(matrix, full)
+    frames = [colour.from_bgr(picture, "yuv444p", described) for _ in range(2)]
+    source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", pix_fmt="yuv444p",
+                         tags={"colorspace": matrix, "color_range": 2 if full else 1})
+    run(source, tmp_path / "b.mkv", codec="ffv1")
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.colorspace, frame.color_range) == (matrix, 2 if full else 1)
+        assert [int(plane[5, 5]) for plane in colour.samples(frame)] == \
+            [int(plane[5, 5]) for plane in colour.samples(frames[0])]
+
+
+def test_untagged_video_is_tagged_with_what_was_assumed(tmp_path):
+    run(write_levels(tmp_path / "a.mp4", 2), tmp_path / "b.mp4", upscale=8)
+    with av.open(str(tmp_path / "b.mp4")) as container:  # or players would take the large one for BT.709
+        assert container.streams.video[0].codec_context.colorspace == 6
+
+
+def test_odd_sizes(tmp_path):
+    pictures = [moving_picture(k, 33, 21) for k in range(3)]
+    source = write_video(tmp_path / "a.mkv", pictures, codec="ffv1", pix_fmt="yuv444p")
+    notes = run(source, tmp_path / "b.mp4")
+    assert "33x21 becomes 34x22" in notes
+    back = decode(tmp_path / "b.mp4")[0][1]
+    assert back.shape == (22, 34, 3) and np.abs(back[:21, 32].astype(int) - back[:21, 33]).mean() < 8
+    run(source, tmp_path / "c.mp4", pix_fmt="yuv444p")
+    assert decode(tmp_path / "c.mp4")[0][1].shape == (21, 33, 3)
+    run(source, tmp_path / "d.mp4", upscale=1.5)
+    assert decode(tmp_path / "d.mp4")[0][1].shape == (32, 50, 3)
+
+
+def test_alpha_is_dropped_with_a_word(tmp_path):
+    frames = []
+    for k in range(2):
+        frame = av.VideoFrame(48, 32, "yuva420p")
+        for plane, value in zip(frame.planes, (60 + 50 * k, 128, 128, 77)):
+            plane.update(bytes([value]) * plane.buffer_size)
+        frames.append(frame)
+    source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", pix_fmt="yuva420p")
+    assert "alpha" in run(source, tmp_path / "b.mp4")
+    assert len(decode(tmp_path / "b.mp4")) == 4
+
+
+def test_nothing_is_blended_across_a_cut(tmp_path):
+    pictures = [moving_picture(k) for k in range(4)] + [moving_picture(k, seed=1) for k in range(4)]
+    source = write_video(tmp_path / "a.mp4", pictures)
+    run(source, tmp_path / "b.mp4", multi=4)
+    result = [picture for _, picture in decode(tmp_path / "b.mp4")]
+    assert len(result) == 32
+    for index in range(12, 20):
+        scene = pictures[3] if index <= 14 else pictures[4] if index <= 16 else None
+        if scene is not None:
+            assert np.abs(result[index].astype(int) - scene).mean() < 6, index
+    run(source, tmp_path / "c.mp4", multi=4, scene_threshold=1)
+    mixed = decode(tmp_path / "c.mp4")[14][1].astype(int)
+    assert min(np.abs(mixed - pictures[3]).mean(), np.abs(mixed - pictures[4]).mean()) > 12
+
+
+def test_repeated_frames_are_made_once(tmp_path):
+    pictures = [level_picture(40), level_picture(40), level_picture(40), level_picture(90), level_picture(90)]
+    source = write_video(tmp_path / "a.mkv", pictures, codec="ffv1", pix_fmt="yuv444p")
+    predictor = BlendPredictor()
+    run(source, tmp_path / "b.mkv", predictor, codec="ffv1", scene_threshold=1)
+    near(levels(tmp_path / "b.mkv"), [40] * 5 + [65] + [90] * 4)
+    assert len(predictor.made) == 3 and len(predictor.encoded) <= 3
+
+
+def test_one_frame(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 1)
+    run(source, tmp_path / "b.mp4")
+    assert len(decode(tmp_path / "b.mp4")) == 2 and end_of(tmp_path / "b.mp4") == end_of(source)
+
+
+def test_default_video_stream_is_taken(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        streams = []
+        for _ in range(2):
+            stream = container.add_stream("ffv1", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+            streams.append(stream)
+        streams[0].disposition, streams[1].disposition = 0, av.stream.Disposition.default
+        for k in range(3):
+            for stream, level in zip(streams, (50, 200)):
+                frame = av.VideoFrame.from_ndarray(level_picture(level), "bgr24")
+                frame.pts = k
+                container.mux(stream.encode(frame))
+    notes = run(tmp_path / "a.mkv", tmp_path / "b.mp4")
+    assert "stream 1" in notes
+    near(levels(tmp_path / "b.mp4"), [200] * 6)
+
+
+@pytest.mark.parametrize("suffix, kept", [(".mkv", 0.6), (".ts", 0.6), (".mp4", 0.6)])
+def test_cut_off_file_gives_what_is_there(tmp_path, suffix, kept):
+    pictures = [moving_picture(k, 64, 48) for k in range(40)]
+    whole = write_video(tmp_path / f"a{suffix}", pictures, audio=(1.6, "aac"),
+                        options={"crf": "5", "preset": "veryfast", "g": "8"})
+    data = whole.read_bytes()
+    if suffix == ".mp4":  # its index comes last: move it to the front before cutting
+        with av.open(str(whole)) as source, \
+                av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "+faststart"}) as target:
+            copies = {s.index: target.add_stream_from_template(s, opaque=True) for s in source.streams}
+            for packet in source.demux():
+                if packet.size:
+                    packet.stream = copies[packet.stream.index]
+                    target.mux(packet)
+        data = (tmp_path / "fast.mp4").read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(data[:int(len(data) * kept)])
+    notes = run(cut, tmp_path / "b.mp4")
+    count = len(decode(tmp_path / "b.mp4"))
+    assert 2 * 15 <= count <= 2 * 35 and count % 2 == 0
+    if suffix != ".ts":  # a transport stream does not say how long it is
+        assert "cut off" in notes
+    near([float(np.abs(picture.astype(int) - pictures[k // 2]).mean() < 12)
+          for k, (_, picture) in enumerate(decode(tmp_path / "b.mp4")[::2])][:0], [])
+    for k, (_, picture) in enumerate(decode(tmp_path / "b.mp4")[::2]):
+        assert np.abs(picture.astype(int) - pictures[k]).mean() < 12, k
+
+
+def test_pictures_in_and_out(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, level in (("f2.png", 60), ("f10.png", 100), ("f1.png", 20)):
+        cv2.imwrite(str(folder / name), level_picture(level).astype(np.uint16) * 257)
+    run(folder, tmp_path / "out", png=True, segment=2)
+    files = sorted((tmp_path / "out").iterdir())
+    assert [file.name for file in files] == [f"{k:08d}.png" for k in range(1, 7)]
+    pictures = [read_image(file) for file in files]
+    assert all(picture.dtype == np.uint16 for picture in pictures)
+    assert [int(picture[0, 0, 0]) for picture in pictures] == [257 * level for level in (20, 40, 60, 80, 100, 100)]
+    run(folder, tmp_path / "b.mp4", fps_in=F(24))
+    assert times(tmp_path / "b.mp4") == [F(k, 48) for k in range(6)]
+    with pytest.raises(UserError, match="not empty"):
+        VideoJob(folder, tmp_path / "out", Options(png=True))
+
+
+def test_montage_shows_the_original_on_the_left(tmp_path):
+    run(write_levels(tmp_path / "a.mp4", 3), tmp_path / "b.mp4", montage=True, upscale=2)
+    sides = [(round(float(p[:, :90].mean())), round(float(p[:, 102:].mean()))) for _, p in decode(tmp_path / "b.mp4")]
+    near([left for left, _ in sides], [40, 40, 60, 60, 80, 80])
+    near([right for _, right in sides], [40, 50, 60, 70, 80, 80])
+
+
+def test_slow_motion(tmp_path):
+    chapters = [{"id": 1, "start": 40, "end": 120, "time_base": F(1, 1000), "metadata": {"title": "One"}}]
+    source = write_levels(tmp_path / "a.mkv", 3, audio=(0.1, "flac"), chapters=chapters)
+    notes = run(source, tmp_path / "b.mkv", slowmo=True, multi=4)
+    assert "audio stream 1 is dropped" in notes
+    assert times(tmp_path / "b.mkv") == [F(k, 25) for k in range(12)]
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert [c["start"] * c["time_base"] for c in container.chapters()] == [F(16, 100)]
+        assert len(container.streams) == 1
+
+
+@pytest.mark.parametrize("codec, suffix", [("hevc", ".mp4"), ("prores", ".mov"), ("av1", ".mkv"), ("vp9", ".webm")])
+def test_codecs(tmp_path, codec, suffix, monkeypatch):
+    monkeypatch.setenv("SVT_LOG", "1")
+    source = write_levels(tmp_path / "a.mp4", 4)
+    run(source, tmp_path / f"b{suffix}", codec=codec, upscale=2, segment=4)
+    near(levels(tmp_path / f"b{suffix}"), [40, 50, 60, 70, 80, 90, 100, 100], by=3)
+    assert [round(float(time), 2) for time in times(tmp_path / f"b{suffix}")] == [k / 50 for k in range(8)]
+
+
+def test_interrupted_job_goes_on_and_gives_the_same_bytes(tmp_path):
+    source = write_video(tmp_path / "a.mp4", [moving_picture(2 * k) for k in range(10)], audio=(0.4, "aac"))
+    run(source, tmp_path / "whole.mp4", segment=4)
+    output = tmp_path / "b.mp4"
+    for stop in (5, 3):
+        with pytest.raises(KeyboardInterrupt):
+            run(source, output, BlendPredictor(stop_after=stop), segment=4)
+        assert not output.exists()
+    rest = BlendPredictor()
+    notes = run(source, output, rest, segment=4)
+    assert "going on: 1 of 5" in notes and len(rest.made) < 19
+    assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_parts_of_another_job_are_neither_used_nor_lost(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 8)
+    output = tmp_path / "b.mp4"
+    with pytest.raises(KeyboardInterrupt):
+        run(source, output, BlendPredictor(stop_after=9), segment=4)
+    job = VideoJob(source, output, Options(upscale=1, segment=4, crf=30))
+    notes = []
+    job.run(BlendPredictor(), say=notes.append)
+    assert "another job" in notes[-1] and "going on" not in "".join(notes)
+    assert "going on" in run(source, output, segment=4)
+
+
+def test_damaged_segment_is_made_again(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 8)
+    run(source, tmp_path / "whole.mp4", segment=4)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "b.mp4", BlendPredictor(stop_after=13), segment=4)
+    folder = next((tmp_path / "b.mp4.parts").iterdir())
+    finished = sorted(folder.glob("[0-9]*.mkv"))
+    assert len(finished) >= 2 and json.loads(finished[0].with_suffix(".json").read_text())["frames"] == 4
+    finished[0].write_bytes(finished[0].read_bytes()[:50])
+    run(source, tmp_path / "b.mp4", segment=4)
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_two_ranks_share_the_segments(tmp_path):
+    import threading
+    source = write_video(tmp_path / "a.mp4", [moving_picture(2 * k) for k in range(10)])
+    run(source, tmp_path / "whole.mp4", segment=4)
+    meeting, predictors = threading.Barrier(2), [BlendPredictor(), BlendPredictor()]
+    threads = [threading.Thread(target=VideoJob(source, tmp_path / "b.mp4", Options(upscale=1, segment=4)).run,
+                                args=(predictors[rank], None, rank, 2, meeting.wait)) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert [len(predictor.made) for predictor in predictors] == [11, 8]
+
+
+def test_second_process_on_the_same_output_is_refused(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 4)
+    job, second = (VideoJob(source, tmp_path / "b.mp4", Options(upscale=1)) for _ in range(2))
+
+    class Reenter(BlendPredictor):
+        def between(self, *arguments):
+            with pytest.raises(UserError, match="another process"):
+                second.run(BlendPredictor())
+            return super().between(*arguments)
+
+    job.run(Reenter())
+    assert len(decode(tmp_path / "b.mp4")) == 8
+
+
+def test_mistakes_are_found_at_once(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 3)
+    for output, options, word in [
+            ("b.mp4", {"fps": F(20)}, "below the source"), ("b.mp4", {"codec": "nope"}, "hevc"),
+            ("b.xyz", {}, "name ending in"), ("b.webm", {}, "cannot hold"), ("b.mp4", {"preset": "quickest"}, "refuses"),
+            ("a.mp4", {}, "source itself"), ("a.mp4/b.mp4", {}, "cannot write"), ("b.mp4", {"upscale": 9}, "upscale"),
+            ("b.mp4", {"pix_fmt": "yuva420p"}, "")]:
+        with pytest.raises(UserError, match=word) as caught:
+            VideoJob(source, tmp_path / output, Options(**{"upscale": 1, **options}))
+        assert "\n" not in str(caught.value)
+    (tmp_path / "text.mp4").write_text("no video at all")
+    (tmp_path / "empty").mkdir()
+    write_sound_only(tmp_path / "sound.m4a")
+    for name in ("text.mp4", "missing.mp4", "empty", "sound.m4a"):
+        with pytest.raises(UserError, match=name):
+            VideoJob(tmp_path / name, tmp_path / "b.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "empty", "sound.m4a", "text.mp4"]
+
+
+def write_sound_only(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.int16), "s16", "stereo")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))

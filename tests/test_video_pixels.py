@@ -1,0 +1,120 @@
+"""Colour conversion against the formulas of ITU-T H.273; scene cuts and repeats against known pictures."""
+import av
+import cv2
+import numpy as np
+import pytest
+from video_files import moving_picture
+
+from common.errors import UserError
+from media import colour, scene
+from media.video_write import choose_encoding, fit_depth, padded_size
+
+FORMATS = [("yuv420p", 8), ("yuv422p", 8), ("yuv444p", 8), ("nv12", 8), ("yuv420p10le", 10), ("yuv422p10le", 10),
+           ("yuv444p12le", 12)]
+
+
+def codes(blue, green, red, kr, kb, bits, full):
+    """Y, Cb, Cr of a colour in 0..1, in full and limited range."""
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    cb, cr = (blue - luma) / (2 * (1 - kb)), (red - luma) / (2 * (1 - kr))
+    if full:
+        return [value * (2**bits - 1) + shift for value, shift in ((luma, 0), (cb, 2**(bits - 1)), (cr, 2**(bits - 1)))]
+    unit = 2**(bits - 8)
+    return [(16 + 219 * luma) * unit, (128 + 224 * cb) * unit, (128 + 224 * cr) * unit]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("matrix, kr, kb", [(1, 0.2126, 0.0722), (6, 0.299, 0.114), (9, 0.2627, 0.0593)])
+def test_codes_are_those_of_the_standard(matrix, kr, kb, full):
+    described = colour.Colour(matrix, full)
+    random = np.random.default_rng(0)
+    for pix_fmt, bits in FORMATS:
+        for width, height in ((16, 10), (9, 7)):
+            dtype = np.uint8 if bits == 8 else np.uint16
+            peak = np.iinfo(dtype).max
+            picture = np.empty((height, width, 3), dtype)
+            picture[:] = random.integers(0, peak + 1, 3)
+            frame = colour.from_bgr(picture, pix_fmt, described)
+            assert frame.format.name == pix_fmt
+            stored = [plane[-1, -1] for plane in colour.samples(frame.reformat(format="yuv420p"))] if pix_fmt == "nv12" \
+                else [plane[-1, -1] for plane in colour.samples(frame)]
+            expected = np.clip(codes(*picture[0, 0] / peak, kr, kb, bits, full), 0, 2**bits - 1)
+            assert np.abs(stored - expected).max() <= 0.51, (pix_fmt, stored, expected)
+            back = colour.to_bgr(frame, described).astype(int)
+            # A code value of 10 bits is 64 of 65535 (limited range: 75), chroma counts up to 1.9 times.
+            assert np.abs(back - picture).max() <= (1 if bits == 8 else 2**(16 - bits) * 2), pix_fmt
+
+
+def test_chroma_does_not_wander():
+    """A colour edge goes to 4:2:0 and back without moving: its centre of mass stays."""
+    picture = np.zeros((16, 32, 3), np.uint8)
+    picture[:, 11:] = (40, 60, 220)
+    picture[:, :11] = (40, 120, 70)
+    described = colour.Colour(1, False)
+    for turn in (lambda x: x, lambda x: np.ascontiguousarray(x.transpose(1, 0, 2))):
+        start = turn(picture)
+        back = colour.to_bgr(colour.from_bgr(start, "yuv420p", described), described)
+        assert np.abs(back.astype(float).mean((0, 1)) - start.mean((0, 1))).max() < 2
+        assert np.abs(back.astype(int) - start)[:8, :8].max() <= 2
+
+
+def test_gray_and_rgb_formats():
+    described = colour.Colour(1, True)
+    picture = np.repeat(np.arange(60, dtype=np.uint8).reshape(6, 10, 1) * 4, 3, 2)
+    gray = colour.from_bgr(picture, "gray", described)
+    assert np.abs(colour.to_bgr(gray, described).astype(int) - picture).max() <= 1
+    rgb = colour.from_bgr(picture, "gbrp", described)
+    assert (colour.to_bgr(rgb, described) == picture).all()
+
+
+def test_depths():
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, -1, 1).repeat(3, 2)
+    wide = fit_depth(ramp, 10)
+    assert wide.dtype == np.uint16 and wide[0, 255, 0] == 65535
+    assert (fit_depth(wide, 8) == ramp).all()
+    assert colour.depth_of(av.VideoFormat("yuva444p12le")) == 12 and colour.has_alpha(av.VideoFormat("yuva444p12le"))
+
+
+def test_padding_follows_the_chroma():
+    assert padded_size(33, 21, "yuv420p") == (34, 22)
+    assert padded_size(33, 21, "yuv422p10le") == (34, 21)
+    assert padded_size(33, 21, "yuv444p") == padded_size(33, 21, "gbrp") == (33, 21)
+
+
+def test_encoder_choice():
+    assert choose_encoding().options == (("crf", "16"),) and choose_encoding().pix_fmt == "yuv420p"
+    assert choose_encoding(depth=10).pix_fmt == "yuv420p10le"
+    assert choose_encoding("prores").pix_fmt == "yuv422p10le"
+    assert choose_encoding("mpeg4", depth=10).pix_fmt == "yuv420p"
+    assert choose_encoding("libx264", crf=20, preset="fast").options == (("crf", "20"), ("preset", "fast"))
+    for wrong in ({"codec": "nope"}, {"codec": "aac"}, {"pix_fmt": "yuv999"}, {"codec": "prores", "crf": 3}):
+        with pytest.raises(UserError):
+            choose_encoding(**wrong)
+
+
+def found(pictures, threshold=scene.DEFAULT_THRESHOLD):
+    planes = [[cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)] for picture in pictures]
+    return list(scene.relations(planes, threshold, 8))
+
+
+def test_cut_is_found_and_motion_is_not():
+    pictures = [moving_picture(2 * k) for k in range(4)] + [moving_picture(2 * k, seed=1) for k in range(4)]
+    assert [relation.is_cut for relation in found(pictures)] == [k == 4 for k in range(8)]
+    assert not any(relation.is_cut for relation in found(pictures, threshold=1))
+
+
+def test_fade_to_black_is_no_cut_but_a_black_frame_is():
+    picture = moving_picture(0)
+    fade = [(picture * (1 - k / 12)).astype(np.uint8) for k in range(13)]
+    assert not any(relation.is_cut for relation in found(fade))
+    assert [relation.is_cut for relation in found([picture, picture * 0, picture])] == [False, True, True]
+
+
+def test_repeats_allow_rounding_noise_but_no_creeping():
+    still = moving_picture(0).clip(10, 200)
+    noisy = still + (np.random.default_rng(1).random(still.shape[:2] + (1,)) < 0.5).astype(np.uint8)
+    assert [relation.repeats for relation in found([still, noisy, still, still + 5])] == [None, 0, 0, None]
+    assert [relation.repeats for relation in found([still + k for k in range(5)])] == [None, 0, None, 2, None]
+    dot = still.copy()
+    dot[5, 5] += 30
+    assert found([still, dot])[1].repeats is None
