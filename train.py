@@ -23,6 +23,7 @@ from common.errors import UserError
 from data.base import Mixture
 from data.open import open_dataset
 from data.stream import TrainingStream
+from degradation import make_degradation
 from model.checkpoint import load_model, save_model
 from model.loss import LOSSES, Perceptual, three_frame_loss
 from model.prepare import DTYPES, compile_parts, resolve_precision
@@ -73,7 +74,7 @@ def main():
 
     # Data: step s takes the positions s * batch ... of one endless seeded stream, shared out over the
     # processes, so that it does not matter how many there are, or where a training was interrupted.
-    stream = TrainingStream(build_dataset(args, "train"), args.seed, None)
+    stream = TrainingStream(build_dataset(args, "train"), args.seed, make_degradation(args.degradation))
     held_out = build_dataset(args, "val") if args.val_every else None
     batch = args.batch_size * args.accumulate * processes.count
     steps = args.max_steps or max(1, args.epochs * stream.epoch_length // batch)
@@ -94,7 +95,8 @@ def main():
 
     peak = args.lr * batch / PUBLISHED_BATCH
     first, last = progress["step"], min(steps, progress["step"] + (args.stop_after or steps))
-    say(f"{steps} steps of {batch} samples, {precision} on {processes.count} x {device}, learning rate up to {peak:.3g}")
+    say(f"{steps} steps of {batch} samples, {precision} on {processes.count} x {device}, "
+        f"learning rate up to {peak:.3g}")
     loader = iter(DataLoader(stream, args.batch_size, num_workers=args.num_workers, pin_memory=device.type == "cuda",
                              sampler=positions(args, processes, first, last)))
     monitor = Monitor(args.output, processes.first, first, steps)
@@ -136,8 +138,8 @@ def main():
         optimizer.zero_grad()
         if bad_steps == BAD_STEPS_IN_A_ROW:
             monitor.close()
-            raise UserError(f"{bad_steps} steps in a row were not finite: stopped; {args.output} keeps the state of the "
-                            "last save. Lower --lr, or use --precision fp32")
+            raise UserError(f"{bad_steps} steps in a row were not finite: stopped; {args.output} keeps the state of "
+                            "the last save. Lower --lr, or use --precision fp32")
         progress["step"] = done = step + 1
         monitor.bar.update()
 

@@ -46,7 +46,7 @@ def prepare_for_inference(model: SAFA, device: torch.device, precision: str, com
 
 
 def fold_batchnorm(model: nn.Module) -> None:
-    """Put every BatchNorm into the convolution before it. Their statistics are frozen, so the arithmetic is the same."""
+    """Put every BatchNorm into the convolution before it: their statistics are frozen, so the sums are the same."""
     for parent in model.modules():
         children = list(parent.named_children())
         for (conv_name, conv), (norm_name, norm) in zip(children, children[1:]):

@@ -7,8 +7,16 @@ import av
 import cv2
 import numpy as np
 import pytest
-from video_files import (BlendPredictor, decode, end_of, level_picture, moving_picture, packets, write_levels,
-                         write_video)
+from video_files import (
+    BlendPredictor,
+    decode,
+    end_of,
+    level_picture,
+    moving_picture,
+    packets,
+    write_levels,
+    write_video,
+)
 
 from common.errors import UserError
 from media import colour
@@ -18,7 +26,7 @@ from media.video import Options, VideoJob
 F = Fraction
 
 
-def run(source, output, predictor=None, fps_in=F(25), **options):
+def run(source, output, predictor=None, fps_in=F(25), **options):  # noqa: B008
     """Make a video; the notes it gives come back."""
     notes = []
     options = {"upscale": 1, **options}
@@ -387,7 +395,8 @@ def test_mistakes_are_found_at_once(tmp_path):
     source = write_levels(tmp_path / "a.mp4", 3)
     for output, options, word in [
             ("b.mp4", {"fps": F(20)}, "below the source"), ("b.mp4", {"codec": "nope"}, "hevc"),
-            ("b.xyz", {}, "name ending in"), ("b.webm", {}, "cannot hold"), ("b.mp4", {"preset": "quickest"}, "refuses"),
+            ("b.xyz", {}, "name ending in"), ("b.webm", {}, "cannot hold"),
+            ("b.mp4", {"preset": "quickest"}, "refuses"),
             ("a.mp4", {}, "source itself"), ("a.mp4/b.mp4", {}, "cannot write"), ("b.mp4", {"upscale": 9}, "upscale"),
             ("b.mp4", {"pix_fmt": "yuva420p"}, "")]:
         with pytest.raises(UserError, match=word) as caught:

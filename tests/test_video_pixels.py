@@ -36,8 +36,8 @@ def test_codes_are_those_of_the_standard(matrix, kr, kb, full):
             picture[:] = random.integers(0, peak + 1, 3)
             frame = colour.from_bgr(picture, pix_fmt, described)
             assert frame.format.name == pix_fmt
-            stored = [plane[-1, -1] for plane in colour.samples(frame.reformat(format="yuv420p"))] if pix_fmt == "nv12" \
-                else [plane[-1, -1] for plane in colour.samples(frame)]
+            planar = frame.reformat(format="yuv420p") if pix_fmt == "nv12" else frame
+            stored = [plane[-1, -1] for plane in colour.samples(planar)]
             expected = np.clip(codes(*picture[0, 0] / peak, kr, kb, bits, full), 0, 2**bits - 1)
             assert np.abs(stored - expected).max() <= 0.51, (pix_fmt, stored, expected)
             back = colour.to_bgr(frame, described).astype(int)

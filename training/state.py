@@ -52,7 +52,7 @@ def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer) -> d
 
 
 class StopRequest:
-    """True once SIGINT or SIGTERM has come: the loop finishes its step, saves and ends. A second signal ends at once."""
+    """True once SIGINT or SIGTERM has come: the loop finishes its step, saves and ends. A second one ends at once."""
 
     def __init__(self):
         self.signal = None

@@ -1,0 +1,123 @@
+"""The training loop: what it is supervised with, that it resumes exactly, and what it says of mistakes."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from common.errors import UserError
+from model import SAFA, load_model
+from model.loss import charbonnier, l1, three_frame_loss
+from model.start import start_from_blending
+from training.schedule import learning_rate, routing_of_step
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["--dataset", "synthetic", "--channels", "8", "--blocks", "2", "--crop", "32", "--num_workers", "0",
+         "--pretrained_encoder", "no", "--val_every", "0", "--device", "cpu", "--warmup", "2", "--batch_size", "2",
+         "--log_every", "1"]
+
+
+def run(monkeypatch, output, *options):
+    monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, "--output", str(output), *options])
+    train.main()
+    return torch.load(output / "state.pt", weights_only=True)
+
+
+def same(one, other):
+    """Equal bit for bit, through dicts and lists."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.mark.parametrize("routing", ["learned", "coarse"])
+def test_resuming_is_exact(monkeypatch, tmp_path, routing):
+    whole = run(monkeypatch, tmp_path / "whole", "--max_steps", "6", "--routing", routing)
+    run(monkeypatch, tmp_path / "parts", "--max_steps", "6", "--routing", routing, "--stop_after", "3")
+    parts = run(monkeypatch, tmp_path / "parts", "--max_steps", "6", "--routing", routing, "--resume")
+    assert whole["progress"]["step"] == 6 and same(whole, parts)
+    assert (load_model(tmp_path / "whole").channels, load_model(tmp_path / "parts").blocks) == (8, 2)
+
+
+def test_a_sample_is_learned_at_its_own_timesteps_and_not_at_others():
+    """Overfit one moving sample: the loss falls near zero; judged with shuffled timesteps it is far from it."""
+    torch.manual_seed(0)
+    ramp = torch.linspace(0, 1, 32).expand(3, 32, 32)
+    moments = torch.stack([0.2 + 0.1 * ramp, 0.5 + 0.1 * ramp, 0.9 - 0.1 * ramp])  # brightness tells the time
+    inputs, targets = torch.cat((moments[0], moments[2]))[None], moments.reshape(1, 9, 32, 32)
+    times = torch.tensor([[0.0, 0.375, 1.0]])
+    model = SAFA(channels=16, blocks=2).train()
+    start_from_blending(model)
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+    scales = torch.full((2, 3), 2)
+    for _ in range(120):
+        loss = three_frame_loss(model(*inputs.split(3, 1), times, scales).frames, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    right, wrong = (float(three_frame_loss(model(*inputs.split(3, 1), t, scales).frames, targets))
+                    for t in (times, times[:, [2, 0, 1]]))
+    assert right < 0.06 and wrong > 5 * right, (right, wrong)
+
+
+def test_the_loss_is_the_sum_of_three_means():
+    frames, targets = torch.rand(2 * 3, 3, 4, 4), torch.rand(2, 9, 4, 4)
+    expected = sum((frames[moment::3] - targets[:, 3 * moment:3 * moment + 3]).abs().mean() for moment in range(3))
+    assert torch.allclose(three_frame_loss(frames, targets), expected)
+    assert abs(charbonnier(frames, frames) - 1e-3) < 1e-7 and l1(frames, frames) == 0
+
+
+def test_learning_rate_is_the_published_curve():
+    rates = [learning_rate(step, 1000, 2e-4, 200) for step in range(1000)]
+    assert rates[0] == 1e-6 and rates[199] == rates[200] == 2e-4
+    assert abs(rates[-1] - 2e-6) < 1e-12 and abs(rates[600] - (2e-4 + 2e-6) / 2) < 1e-6
+    assert all(a >= b for a, b in zip(rates[200:], rates[201:]))
+
+
+def test_routing_depends_on_seed_and_step_alone_and_coarse_is_half_and_half():
+    for step in range(5):
+        scales = routing_of_step("coarse", 6, 4, 1, step)["scales"]
+        assert sorted(scales[:, 0].tolist()) == [2, 2, 2, 4, 4, 4] and (scales == scales[:, :1]).all()
+        draws = routing_of_step("learned", 6, 4, 1, step)["draws"]
+        assert torch.equal(draws, routing_of_step("learned", 6, 4, 1, step)["draws"]) and draws.shape == (6, 4, 2)
+    seen = {int(s) for step in range(20) for s in routing_of_step("random", 6, 1, 0, step)["scales"].flatten()}
+    assert seen == {1, 2, 4}
+
+
+def losses_of(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    events = EventAccumulator(str(folder / "logs"))
+    events.Reload()
+    return [event.value for event in events.Scalars("loss")]
+
+
+def test_two_processes_are_one_with_twice_the_batch(monkeypatch, tmp_path):
+    run(monkeypatch, tmp_path / "one", "--max_steps", "3", "--batch_size", "4")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py", *SMALL,
+               "--max_steps", "3", "--output", str(tmp_path / "two")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = losses_of(tmp_path / "one"), losses_of(tmp_path / "two")
+    assert len(one) == len(two) == 3
+    assert all(abs(a - b) < 1e-5 for a, b in zip(one, two)), (one, two)
+
+
+def test_mistakes_are_named(monkeypatch, tmp_path):
+    run(monkeypatch, tmp_path / "done", "--max_steps", "1")
+    before = (tmp_path / "done" / "state.pt").read_bytes()
+    for options, word in ((["--dataset", "folder"], "--data"), (["--crop", "36"], "36"), (["--lr", "0"], "--lr"),
+                          (["--output", str(tmp_path / "done")], "--resume"), (["--resume"], "nothing to resume"),
+                          (["--output", str(tmp_path / "done"), "--resume", "--channels", "16"], "--channels 8"),
+                          (["--dataset", "folder", "--data", str(tmp_path / "none")], "none")):
+        with pytest.raises(UserError, match=word):
+            run(monkeypatch, tmp_path / "fresh", *options)
+    assert (tmp_path / "done" / "state.pt").read_bytes() == before
