@@ -98,7 +98,8 @@ def main():
     say(f"{steps} steps of {batch} samples, {precision} on {processes.count} x {device}, "
         f"learning rate up to {peak:.3g}")
     loader = iter(DataLoader(stream, args.batch_size, num_workers=args.num_workers, pin_memory=device.type == "cuda",
-                             sampler=positions(args, processes, first, last)))
+                             sampler=positions(args, processes, first, last),
+                             generator=torch.Generator()))  # its own: the loader must not touch the saved random state
     monitor = Monitor(args.output, processes.first, first, steps)
     bad_steps = 0
 

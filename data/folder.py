@@ -12,7 +12,7 @@ from data.windows import Windows, check_gaps, every_window
 HELD_OUT = 0.1   # share of each clip's frames, at its end, kept for validation where no lists are given
 _CUT = 25.0      # grey levels between neighbours: more is a scene cut or a flash (of the picture at 1/4)
 _STATIC = 1.0    # grey levels over the window: less is a camera on a tripod with nothing happening
-_REPEATED = 0.1  # share of the window's median difference: less is a repeated frame
+_REPEATED = 0.1  # share of the window's mean difference: less is a repeated frame
 
 
 def moving(differences: np.ndarray, gap: int) -> np.ndarray:
@@ -31,7 +31,7 @@ def moving(differences: np.ndarray, gap: int) -> np.ndarray:
     usable = np.zeros(len(differences) + 1, bool)
     if len(differences) >= gap:
         inside = np.lib.stride_tricks.sliding_window_view(differences, gap)
-        repeated = inside.min(1) < _REPEATED * np.median(inside, 1)
+        repeated = inside.min(1) < _REPEATED * inside.mean(1)
         usable[:len(inside)] = (inside.sum(1) > _STATIC) & (inside.max(1) < _CUT) & ~repeated
     return usable
 

@@ -1,0 +1,195 @@
+"""How fast the network is on this machine, beside what this machine can do.
+
+    python3 -m benchmark.speed                                # a pair of 160x96 frames to three of 640x384
+    python3 -m benchmark.speed --size 320x180 --timesteps 2 --precision fp32 bf16 --scales 1 2 4 --json speed.json
+    python3 -m benchmark.speed --train --precision bf16       # training steps, batch 6, crop 128
+    python3 -m benchmark.speed --data                         # the loader, and its reduction against a loop over rows
+
+Times are medians of warm runs; memory is the process's peak. The share of the peak counts the job at the
+multiply-adds of the published network at the scales used, whatever arithmetic is saved, over the rate of a
+large matrix product in the same precision, measured in the same run: compare shares, not milliseconds.
+"""
+import argparse
+import json
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmark.protocol import hardware, versions
+from common import cli
+from common.cli import positive_int
+from common.errors import UserError
+from common.files import atomic_path
+from media.resize import reduce_bicubic
+from model.checkpoint import load_model
+from model.cost import multiply_adds
+from model.loss import three_frame_loss
+from model.prepare import DTYPES, prepare_for_inference, resolve_device
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", nargs="+", default=["160x96"], metavar="WxH", help="LR frame sizes")
+    parser.add_argument("--timesteps", type=positive_int, nargs="+", default=[3], metavar="N", help="moments at once")
+    parser.add_argument("--precision", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"])
+    parser.add_argument("--scales", nargs="+", default=["1", "2", "4", "chosen"], metavar="S",
+                        help="all blocks at 1, 2 or 4, or chosen: by the selector")
+    parser.add_argument("--device")
+    parser.add_argument("--model", metavar="PATH")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--runs", type=positive_int, default=5)
+    parser.add_argument("--train", action="store_true", help="time training steps instead")
+    parser.add_argument("--data", action="store_true", help="time the loader instead")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to a file as well")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    device = resolve_device(args.device)
+    rows = []
+    for row in data_rows(args) if args.data else train_rows(args, device) if args.train else network_rows(args, device):
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    if args.json:
+        with atomic_path(args.json) as temporary:
+            temporary.write_text(json.dumps({"rows": rows, "versions": versions(), "hardware": hardware(str(device))},
+                                            indent=1, default=str))
+
+
+def network_rows(args: argparse.Namespace, device: torch.device):
+    """One row per configuration of the network."""
+    trained = load_model(args.model)
+    for precision in args.precision:
+        peak = matrix_product_rate(device, DTYPES[precision])
+        model = prepare_for_inference(trained, device, precision, args.compile)
+        for size in args.size:
+            width, height = parse_size(size)
+            for moments in args.timesteps:
+                frame0, frame1 = moving_noise(height, width, device)
+                times = torch.linspace(0, 1, moments, device=device)[None]
+                for choice in args.scales:
+                    scales = None if choice == "chosen" else torch.full((model.blocks, moments), int(choice))
+                    used = []
+
+                    @torch.inference_mode()
+                    def job(scales=scales, used=used, frame0=frame0, frame1=frame1, times=times, model=model):
+                        features = [model.encode(frame) for frame in (frame0, frame1)]
+                        used[:] = model.interpolate(frame0, frame1, *features, times, scales).scales
+                    median, spread = timed(job, args.runs, device)
+                    blocks = [[int(block[i]) for block in used] for i in range(moments)]
+                    work = multiply_adds(height, width, blocks, model.channels)
+                    yield {"size": f"{width}x{height}", "timesteps": moments, "precision": precision,
+                           "device": str(device), "scales": choice, "compiled": args.compile,
+                           "ms_per_frame": round(1e3 * median / moments, 1), "spread_percent": round(100 * spread, 1),
+                           "gmac": round(work / 1e9, 1), "gflops_per_s": round(2 * work / median / 1e9, 1),
+                           "gemm_peak_gflops_per_s": round(peak / 1e9, 1),
+                           "share_of_peak": round(2 * work / median / peak, 3),
+                           "parameters": sum(p.numel() for p in trained.parameters()),
+                           "peak_memory_mib": peak_memory(device)}
+
+
+def train_rows(args: argparse.Namespace, device: torch.device):
+    """One row per precision and routing: a training step of batch 6, crop 128, three moments."""
+    for precision in args.precision:
+        peak = matrix_product_rate(device, DTYPES[precision])
+        for routing in ("coarse", "learned"):
+            model = load_model(args.model).to(device, memory_format=torch.channels_last).train()
+            optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
+            inputs, targets = torch.rand(6, 6, 128, 128, device=device), torch.rand(6, 9, 128, 128, device=device)
+            times = torch.tensor([[0, 0.5, 1]], device=device).expand(6, 3)
+            if routing == "coarse":
+                scales = torch.tensor([2, 4] * model.blocks)[:model.blocks, None].expand(-1, 18)
+                options = {"scales": scales}
+            else:
+                options = {"draws": torch.rand(model.blocks, 18, 2, device=device)}
+
+            def step(model=model, optimizer=optimizer, inputs=inputs, targets=targets, times=times, options=options,
+                     precision=precision):
+                with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
+                    frames = model(*inputs.split(3, 1), times, **options).frames
+                three_frame_loss(frames, targets).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            median, spread = timed(step, args.runs, device)
+            moment = [2, 4] * (model.blocks // 2) if routing == "coarse" else None
+            row = {"train_step": routing, "batch": 6, "crop": 128, "precision": precision, "device": str(device),
+                   "seconds": round(median, 3), "spread_percent": round(100 * spread, 1),
+                   "peak_memory_mib": peak_memory(device)}
+            if moment:  # the backward pass costs twice the forward pass
+                work = 3 * 6 * multiply_adds(128, 128, [moment] * 3, model.channels)
+                row["share_of_peak"] = round(2 * work / median / peak, 3)
+            yield row
+
+
+def data_rows(args: argparse.Namespace):
+    """The loader's samples a second, and the reduction's, vectorised and row by row."""
+    from data.open import open_dataset
+    from data.stream import TrainingStream
+    stream = TrainingStream(open_dataset("synthetic", None, crop=128), 0)
+    median, _ = timed(lambda: [stream[i] for i in range(20)], args.runs, torch.device("cpu"))
+    yield {"loader": "synthetic", "crop": 128, "samples_per_s": round(20 / median, 1)}
+    frames = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3)).astype(np.uint8)
+    fast, _ = timed(lambda: reduce_bicubic(frames), args.runs, torch.device("cpu"))
+    slow, _ = timed(lambda: [reduce_by_rows(frame) for frame in frames], args.runs, torch.device("cpu"))
+    yield {"reduction": "two frames of 128x128", "vectorised_samples_per_s": round(1 / fast, 1),
+           "row_by_row_samples_per_s": round(1 / slow, 1), "ratio": round(slow / fast, 1)}
+
+
+def reduce_by_rows(frame: np.ndarray) -> np.ndarray:
+    """The same reduction with a loop over the rows and columns of the result: what the ratio is against."""
+    from media.resize import _reduction_matrix
+    rows, columns = _reduction_matrix(frame.shape[0], 4), _reduction_matrix(frame.shape[1], 4)
+    reduced = np.stack([np.tensordot(row, frame, 1) for row in rows])
+    return np.stack([np.tensordot(reduced, column, ([1], [0])) for column in columns], 1)
+
+
+def timed(job, runs: int, device: torch.device) -> tuple[float, float]:
+    """Median seconds of `runs` warm runs, and (longest - shortest) / median."""
+    times = []
+    for index in range(runs + 2):
+        start = time.perf_counter()
+        job()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if index >= 2:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times), (max(times) - min(times)) / statistics.median(times)
+
+
+def matrix_product_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+    """Floating-point operations a second of a large matrix product: what this machine can do."""
+    a, b = torch.randn(size, size, device=device).to(dtype), torch.randn(size, size, device=device).to(dtype)
+    return 2 * size**3 / timed(lambda: a @ b, 10, device)[0]
+
+
+def moving_noise(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two (1, 3, H, W) pictures of smooth noise, the second moved by a few pixels."""
+    torch.manual_seed(0)
+    noise = torch.nn.functional.interpolate(torch.rand(1, 3, height // 8, width // 8), (height, width), mode="bicubic")
+    noise = noise.clamp(0, 1).to(device)
+    return noise, noise.roll((3, 5), (2, 3))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Output (width, height) of an LR size "WxH", enlarged by 4 and padded to what the network needs."""
+    try:
+        width, height = (int(part) for part in text.split("x"))
+    except ValueError:
+        raise UserError(f"--size {text} is not WxH, as in 160x96") from None
+    return -(-width * 4 // 8) * 8, -(-height * 4 // 8) * 8
+
+
+def peak_memory(device: torch.device) -> int:
+    """MiB: of the GPU's allocations, or of the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) >> 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+if __name__ == "__main__":
+    cli.run(main)
