@@ -1,5 +1,6 @@
 """The demo scene: an evening landscape in layers, each painted once and then only moved."""
 import dataclasses
+from collections.abc import Collection
 
 import cv2
 import numpy as np
@@ -31,20 +32,22 @@ class Layer:
         return moved[..., :3] + (1 - moved[..., 3:]) * picture
 
 
-def build() -> list[Layer]:
-    """All layers, from back to front. The camera pans to the right: what is near moves left faster."""
-    rngs = (np.random.default_rng([5, index]) for index in range(9))
-    return [
-        Layer(_sky(next(rngs)), (-2, 0)),
-        Layer(_mountains(next(rngs), 345, 190, "#66738f", "#9aa0b4", 0.16, 0.95), (-5, 0)),
-        Layer(_mountains(next(rngs), 395, 120, "#4d5d6b", "#7d8f8c", 0.1, 0.0), (-8, 0)),
-        Layer(_hills(next(rngs)), (-12, 0)),
-        Layer(_mill(next(rngs)), (-18, 0)),
-        Layer(_sails(next(rngs)), (-18, 0), 20, HUB),
-        Layer(paint_train(next(rngs)), (64, 0)),
-        Layer(_embankment(next(rngs)), (-26, 0)),
-        Layer(_meadow(next(rngs)), (-44, 0)),
-    ]
+def build(only: Collection[str] = ()) -> list[Layer]:
+    """The layers from back to front, all or `only` some. The camera pans to the right: the near moves left faster."""
+    painters = {
+        "sky": (_sky, {"shift": (-2, 0)}),
+        "mountains": (_mountains, {"shift": (-5, 0)}),
+        "foothills": (_foothills, {"shift": (-8, 0)}),
+        "hills": (_hills, {"shift": (-12, 0)}),
+        "mill": (_mill, {"shift": (-18, 0)}),
+        "sails": (_sails, {"shift": (-18, 0), "turn": 20, "centre": HUB}),
+        "train": (paint_train, {"shift": (64, 0)}),
+        "embankment": (_embankment, {"shift": (-26, 0)}),
+        "meadow": (_meadow, {"shift": (-44, 0)}),
+    }
+    # Each layer has a generator of its own, so that one alone comes out as it does among the others.
+    return [Layer(paint(np.random.default_rng([5, index])), **motion)
+            for index, (name, (paint, motion)) in enumerate(painters.items()) if not only or name in only]
 
 
 def render(layers: list[Layer], t: float) -> np.ndarray:
@@ -77,8 +80,16 @@ def _sky(rng: np.random.Generator) -> np.ndarray:
     return layer(mix(sky, cloud, 0.85 * cover * smoothstep(420, 200, y)))
 
 
-def _mountains(rng: np.random.Generator, base: float, rise: float, dark: str, light: str, haze: float,
-               snow: float) -> np.ndarray:
+def _mountains(rng: np.random.Generator) -> np.ndarray:
+    return _range(rng, 345, 190, "#66738f", "#9aa0b4", 0.16, 0.95)
+
+
+def _foothills(rng: np.random.Generator) -> np.ndarray:
+    return _range(rng, 395, 120, "#4d5d6b", "#7d8f8c", 0.1, 0.0)
+
+
+def _range(rng: np.random.Generator, base: float, rise: float, dark: str, light: str, haze: float,
+           snow: float) -> np.ndarray:
     """A range whose foot is lost in haze; `snow`: its share of the upper slopes."""
     y, _ = grid()
     ridge = _skyline(rng, base, rise, 230)
