@@ -1,0 +1,268 @@
+"""Pictures in and out of files, against Pillow, PyAV and the OpenEXR package's own reading, and closed forms."""
+import av
+import cv2
+import numpy as np
+import OpenEXR
+import pytest
+from PIL import Image
+
+from common.errors import UserError
+from common.staging import staged_folder
+from media.animation import open_animation
+from media.exr import HALF_MAX
+from media.image import read_image, to_display, write_image
+from media.pair import LogCurve, prepare_pair
+from media.visualize import flow_colours, motion_picture
+
+RNG = np.random.default_rng(1)
+COLOUR = cv2.resize(RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8), (49, 33), interpolation=cv2.INTER_CUBIC)
+GRAY = COLOUR[..., 1].copy()
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
+@pytest.mark.parametrize("picture", [COLOUR, GRAY, np.dstack([COLOUR, GRAY])], ids=["bgr", "gray", "bgra"])
+def test_png_keeps_channels_and_depth(tmp_path, picture, deep):
+    if deep:
+        picture = picture * np.uint16(256) + np.uint16(3)
+    write_image(tmp_path / "a.png", picture)
+    again = read_image(tmp_path / "a.png")
+    assert again.dtype == picture.dtype
+    np.testing.assert_array_equal(again, picture)
+
+
+def test_colours_are_bgr_and_webp_is_lossless(tmp_path):
+    for name in ("a.png", "a.webp", "a.bmp", "a.tif"):
+        write_image(tmp_path / name, COLOUR)
+        with Image.open(tmp_path / name) as other:
+            np.testing.assert_array_equal(np.array(other.convert("RGB"))[..., ::-1], COLOUR)
+        np.testing.assert_array_equal(read_image(tmp_path / name), COLOUR)
+
+
+def test_palette_one_bit_and_gray_alpha_pictures_become_plain_ones(tmp_path):
+    rgb = Image.fromarray(COLOUR[..., ::-1])
+    palette = rgb.quantize(16)
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png")[..., ::-1], np.array(palette.convert("RGB")))
+    bits = GRAY > 128
+    Image.fromarray(bits).save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "bits.png"), bits * np.uint8(255))
+    Image.fromarray(np.dstack([GRAY, 255 - GRAY])).save(tmp_path / "la.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "la.png"), np.dstack([GRAY] * 3 + [255 - GRAY]))
+
+
+def test_jpeg_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # stored lying on its side
+    Image.fromarray(COLOUR[..., ::-1]).save(tmp_path / "turned.jpg", exif=exif, quality=98)
+    upright = np.rot90(COLOUR, -1)
+    again = read_image(tmp_path / "turned.jpg")
+    assert again.shape == upright.shape
+    assert np.abs(again.astype(int) - upright).mean() < 6
+
+
+def write_exr_by_the_package(path, channels, **header):
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **header}
+    OpenEXR.File(header, {name: np.ascontiguousarray(plane) for name, plane in channels.items()}).write(str(path))
+
+
+def test_exr_is_linear_half_float_and_not_clipped(tmp_path):
+    planes = (RNG.random((6, 9, 4)) * 40 - 1).astype(np.float16)
+    write_exr_by_the_package(tmp_path / "in.exr", dict(zip("RGBA", planes.transpose(2, 0, 1))))
+    picture = read_image(tmp_path / "in.exr")
+    assert picture.dtype == np.float32
+    np.testing.assert_array_equal(picture, planes[..., [2, 1, 0, 3]].astype(np.float32))
+    picture[0, 0, 0] = 1e9
+    write_image(tmp_path / "out.exr", picture)
+    channels = OpenEXR.File(str(tmp_path / "out.exr"), separate_channels=True).channels()
+    assert {name: channel.pixels.dtype for name, channel in channels.items()} == dict.fromkeys("RGBA", np.float16)
+    np.testing.assert_array_equal(channels["R"].pixels, planes[..., 0])
+    assert channels["B"].pixels[0, 0] == HALF_MAX
+    write_image(tmp_path / "gray.exr", picture[..., 1])
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.exr"), picture[..., 1])
+
+
+def test_exr_data_window_is_placed_in_the_display_window(tmp_path):
+    data = RNG.random((4, 6)).astype(np.float16)
+    windows = {"dataWindow": (np.array([3, -1], np.int32), np.array([8, 2], np.int32)),
+               "displayWindow": (np.array([0, 0], np.int32), np.array([6, 4], np.int32))}
+    write_exr_by_the_package(tmp_path / "a.exr", {"Y": data}, **windows)
+    expected = np.zeros((5, 7), np.float32)
+    expected[:3, 3:] = data[1:, :4]  # the top row and the last two columns lie outside
+    np.testing.assert_array_equal(read_image(tmp_path / "a.exr"), expected)
+
+
+def truncated(path, keep):
+    data = path.read_bytes()
+    path.write_bytes(data[:int(len(data) * keep)])
+
+
+def test_broken_files_are_one_clear_error(tmp_path, capfd):
+    big = cv2.resize(COLOUR, (400, 300), interpolation=cv2.INTER_CUBIC)
+    for name in ("a.png", "a.jpg", "a.webp", "a.bmp", "a.tif", "a.exr"):
+        write_image(tmp_path / name, big.astype(np.float32) if name == "a.exr" else big)
+        read_image(tmp_path / name)
+        truncated(tmp_path / name, 0.97)
+    damaged = bytearray(cv2.imencode(".png", big)[1].tobytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "damaged.png").write_bytes(damaged)
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    write_exr_by_the_package(tmp_path / "depth.exr", {"Z": GRAY.astype(np.float32)})
+    for name in ("a.png", "a.jpg", "a.webp", "a.bmp", "a.tif", "a.exr", "damaged.png", "text.png", "empty.png",
+                 "folder.png", "missing.png", "depth.exr"):
+        with pytest.raises(UserError, match=name):
+            read_image(tmp_path / name)
+    assert capfd.readouterr() == ("", "")  # the decoders' own complaints stay out of sight
+
+
+def test_truncated_jpeg_with_a_thumbnail_in_its_header_is_noticed(tmp_path):
+    # The thumbnail has an end marker of its own, which must not count.
+    thumbnail = cv2.imencode(".jpg", GRAY)[1].tobytes()
+    whole = cv2.imencode(".jpg", cv2.resize(COLOUR, (300, 200)))[1].tobytes()
+    header = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    (tmp_path / "a.jpg").write_bytes(whole[:2] + header + whole[2:])
+    assert read_image(tmp_path / "a.jpg").shape == (200, 300, 3)
+    truncated(tmp_path / "a.jpg", 0.9)
+    with pytest.raises(UserError, match="cut short"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_what_a_format_cannot_hold_is_refused(tmp_path):
+    for name, picture in (("a.jpg", GRAY.astype(np.uint16)), ("a.png", GRAY.astype(np.float32)), ("a.xyz", GRAY)):
+        with pytest.raises(UserError, match=name):
+            write_image(tmp_path / name, picture)
+    assert not list(tmp_path.iterdir())
+
+
+def test_display_of_every_kind():
+    np.testing.assert_array_equal(to_display(COLOUR), COLOUR)
+    np.testing.assert_array_equal(to_display(GRAY * np.uint16(257)), np.dstack([GRAY] * 3))
+    half_clear = np.array([[[0, 0, 0, 51], [10, 20, 30, 255]]], np.uint8)
+    np.testing.assert_array_equal(to_display(half_clear), [[[204, 204, 204], [10, 20, 30]]])
+    linear = np.array([[0.0, 0.21586, 5.0]], np.float32)  # sRGB's 128, by IEC 61966-2-1
+    np.testing.assert_array_equal(to_display(linear)[0, :, 0], [0, 128, 255])
+
+
+def test_log_curve_is_exact_both_ways_and_near_srgb():
+    for lowest, peak in ((0.0, 1.0), (0.0, 900.0), (-0.5, 12.0), (0.0, 0.0)):
+        curve = LogCurve(lowest, peak)
+        light = np.linspace(lowest, peak, 1001, dtype=np.float32)
+        value = curve.encode(light)
+        assert value.min() == 0 and value.max() <= 1
+        np.testing.assert_allclose(curve.decode(value), light, rtol=2e-5, atol=2e-6 * max(peak, 1))
+    assert abs(float(LogCurve(0, 1).encode(np.float32(0.18))) - 0.46) < 0.05
+
+
+def test_pair_takes_the_richer_kind():
+    pair = prepare_pair(GRAY, np.dstack([COLOUR, GRAY]) * np.uint16(257))
+    assert not pair.gray and pair.curve is None
+    np.testing.assert_array_equal(pair.frames[0], np.dstack([GRAY] * 3) * np.uint16(257))
+    np.testing.assert_array_equal(pair.frames[1], COLOUR * np.uint16(257))
+    assert (pair.alphas[0] == 65535).all()
+    np.testing.assert_array_equal(pair.alphas[1], GRAY * np.uint16(257))
+    gray = prepare_pair(GRAY, GRAY)
+    assert gray.gray and gray.alphas is None
+    uneven = np.dstack([GRAY // 2, GRAY // 2, GRAY // 2 + 2])  # the mean is 2/3 more than the first
+    np.testing.assert_array_equal(gray.picture(uneven), GRAY // 2 + 1)
+
+
+def test_linear_pair_comes_back_unclipped():
+    light = (RNG.random((8, 9, 3)) * 30 - 0.2).astype(np.float32)
+    pair = prepare_pair(light, light[::-1])
+    assert pair.frames[0].min() >= 0 and pair.frames[0].max() <= 1
+    np.testing.assert_allclose(pair.picture(pair.frames[0]), light, rtol=1e-4, atol=1e-4)
+
+
+def test_alpha_moves_with_the_flow():
+    alpha = np.zeros((20, 30), np.uint8)
+    alpha[5:12, 6:14] = 255
+    pair = prepare_pair(np.dstack([COLOUR[:20, :30], alpha]), np.dstack([COLOUR[:20, :30], np.roll(alpha, 8, 1)]))
+    flow = np.zeros((20, 30, 4), np.float32)
+    flow[..., 0], flow[..., 2] = -2, 6  # at t = 1/4 of a motion by 8 pixels to the right
+    for mask in (0.0, 0.3, 1.0):
+        moved = pair.picture(COLOUR[:20, :30], flow, np.full((20, 30), mask, np.float32))
+        np.testing.assert_array_equal(moved[..., 3], np.roll(alpha, 2, 1))
+        np.testing.assert_array_equal(moved[..., :3], COLOUR[:20, :30])
+    opaque = prepare_pair(np.dstack([COLOUR, np.full_like(GRAY, 255)]), COLOUR)
+    wild = RNG.normal(0, 20, (66, 98, 4)).astype(np.float32)
+    result = opaque.picture(np.zeros((66, 98, 3), np.uint8), wild, RNG.random((66, 98)).astype(np.float32))
+    assert (result[..., 3] == 255).all()
+
+
+def test_pairs_that_do_not_fit_are_refused():
+    light = COLOUR.astype(np.float32)
+    broken = light.copy()
+    broken[2, 3] = np.nan, np.inf, 0
+    for first, second, message in ((COLOUR, COLOUR[1:], "49x33.*49x32"), (COLOUR, light, "linear"),
+                                   (light, broken, "B: 2 of its values")):
+        with pytest.raises(UserError, match=message):
+            prepare_pair(first, second, ("A", "B"))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_animation_decodes_to_its_frames(tmp_path, suffix):
+    ramp = np.mgrid[:31, :45].sum(0) * 3
+    frames = [np.dstack([ramp, ramp + 8 * i, np.full_like(ramp, 30 * i)]).astype(np.uint8) for i in range(5)]
+    for name in ("a", "b"):
+        with open_animation(tmp_path / (name + suffix), 8) as animation:
+            for frame in frames:
+                animation.add(frame)
+    with av.open(str(tmp_path / ("a" + suffix))) as container:
+        decoded = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+        assert abs(float(container.duration) / 1e6 - 5 / 8) < 0.03
+    assert len(decoded) == 5
+    for frame, again in zip(frames, decoded):
+        assert np.abs(again[:31, :45].astype(int) - frame).mean() < 6
+    assert (tmp_path / ("a" + suffix)).read_bytes() == (tmp_path / ("b" + suffix)).read_bytes()
+
+
+def test_animation_that_fails_leaves_what_was_there(tmp_path):
+    (tmp_path / "a.gif").write_text("earlier")
+    with pytest.raises(RuntimeError), open_animation(tmp_path / "a.gif", 10) as animation:
+        animation.add(COLOUR)
+        raise RuntimeError
+    assert (tmp_path / "a.gif").read_text() == "earlier"
+    assert len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(UserError, match="gif or .mp4"), open_animation(tmp_path / "a.avi", 10):
+        pass
+
+
+def test_staged_files_appear_together_or_not_at_all(tmp_path):
+    with staged_folder(tmp_path / "out") as stage:
+        (stage / "a").write_text("1")
+        assert not (tmp_path / "out" / "a").exists()
+    with pytest.raises(RuntimeError), staged_folder(tmp_path / "out") as stage:
+        (stage / "a").write_text("2")
+        raise RuntimeError
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
+    assert (tmp_path / "out" / "a").read_text() == "1"
+    with pytest.raises(RuntimeError), staged_folder(tmp_path / "new"):
+        raise RuntimeError
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(UserError, match="file"), staged_folder(tmp_path / "out" / "a"):
+        pass
+
+
+def test_flow_colours_by_direction_and_length():
+    flow = np.array([[[0, 0], [5, 0], [2.5, 0], [-5, 0], [50, 0]]], np.float32)
+    white, right, half, left, far = flow_colours(flow, 5)[0]
+    np.testing.assert_array_equal(white, [255, 255, 255])
+    np.testing.assert_array_equal(right, [0, 0, 255])  # red
+    np.testing.assert_array_equal(half, [128, 128, 255])
+    np.testing.assert_array_equal(left, [255, 255, 0])  # the opposite colour
+    np.testing.assert_array_equal(far, right)
+
+
+def test_motion_picture_shows_mask_and_flow():
+    flow = np.zeros((90, 160, 4), np.float32)
+    flow[..., 0] = 3
+    mask = np.zeros((90, 160), np.float32)
+    mask[:, :80] = 1
+    frame = np.full((90, 160, 3), 77, np.uint8)
+    picture = motion_picture(frame, 0.5, flow, mask, [1, 2, 4])
+    assert picture.shape == (2 * (180 + 40), 640, 3)
+    assert (picture[130, 160] == 77).all()
+    assert (picture[130, 320 + 80] == 255).all() and (picture[130, 320 + 240] == 0).all()
+    np.testing.assert_array_equal(picture[220 + 130, 160], [0, 0, 255])
+    assert (picture[220 + 130, 320 + 160] == 255).all()
