@@ -1,4 +1,4 @@
-"""PSNR and SSIM as the field computes them (DESIGN section 5), batched, in float64.
+"""PSNR and SSIM as the field computes them, batched, in float64.
 
 All functions take (N, 3, H, W) tensors, BGR, any number type, values 0..255 (not necessarily whole:
 nothing is rounded here), on any device, and give one float64 figure per picture, (N,), on the CPU

@@ -1,4 +1,4 @@
-"""From three frames to one training sample, as the paper's section on training describes (DESIGN, section 4)."""
+"""From three frames to one training sample, as the paper's section on training describes."""
 from collections.abc import Callable
 from typing import NamedTuple
 
