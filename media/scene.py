@@ -61,6 +61,8 @@ def cut_score(first: np.ndarray, second: np.ndarray, reach: int = REACH) -> floa
     and fades stay low where a correlation does not.
     """
     rows, columns = HEIGHT // BLOCK, WIDTH // BLOCK
+    # A change of brightness alone is a fade or a flash, not another scene.
+    first = first + float(second.mean() - first.mean())
     padded = cv2.copyMakeBorder(first, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     remaining = np.full((rows, columns), np.inf, np.float32)
     for y in range(0, 2 * reach + 1, STEP):

@@ -97,7 +97,7 @@ def write_video(path, pictures, times=None, time_base=Fraction(1, 25), codec="li
 
 def write_levels(path, count=6, **more):
     """A video of grey frames, `step` levels brighter each."""
-    return write_video(path, [level_picture(40 + 20 * k) for k in range(count)], **more)
+    return write_video(path, [level_picture(min(40 + 20 * k, 250)) for k in range(count)], **more)
 
 
 def decode(path, stream=0):
