@@ -284,7 +284,8 @@ def test_folder_of_anything(tmp_path):
     last = [decode(several.sample(44, np.random.default_rng(seed)))[0] for seed in range(10)]
     assert all(sorted(numbers) == [6, 7, 8] for numbers in last), "where gap 6 does not fit, gap 2 is taken"
 
-    halved = open_dataset("folder", tmp_path, crop=16, gap=2, reduce=2).sample(32, np.random.default_rng(0), False)
+    half = open_dataset("folder", tmp_path, crop=16, gap=2, held_out=0, reduce=2)
+    halved = half.sample(38 + 2, np.random.default_rng(0), augment=False)
     expected = cv2.resize(numbered_frame(2), (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)[2:18, 6:22]
     assert np.array_equal(halved.targets[:3].transpose(1, 2, 0), expected)
 
