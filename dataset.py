@@ -36,7 +36,7 @@ def __getattr__(name: str) -> type:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="{prepare,check,pack}")
 
     preparing = commands.add_parser("prepare", help="extract the frames of a dataset's published videos")

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import re
 from pathlib import Path
-from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -21,15 +20,6 @@ from media.pair import PicturePair, prepare_pair
 from media.visualize import motion_picture
 from model import Predictor, load_predictor
 
-MOST_EXP = 10
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line, like every other error of the scripts."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see --help)")
-
 
 def ratio(text: str) -> float:
     """argparse type for a moment strictly between the two pictures."""
@@ -39,27 +29,11 @@ def ratio(text: str) -> float:
     return value
 
 
-def exponent(text: str) -> int:
-    """argparse type of `--exp`."""
-    value = int(text)
-    if not 0 <= value <= MOST_EXP:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {MOST_EXP}")
-    return value
-
-
-def positive(text: str) -> float:
-    """argparse type for a number above 0."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
 def parse_arguments() -> argparse.Namespace:
-    parser = Parser(description="Interpolate between two pictures and enlarge them.")
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("--img", nargs=2, required=True, metavar=("FIRST", "SECOND"), help="the two pictures")
     moments = parser.add_mutually_exclusive_group()
-    moments.add_argument("--exp", type=exponent, default=2, metavar="N",
+    moments.add_argument("--exp", type=cli.exponent, default=2, metavar="N",
                          help="2^N - 1 frames between the two, evenly spaced (default 2: three)")
     moments.add_argument("--ratio", type=ratio, nargs="+", metavar="R",
                          help="instead: frames at these moments, 0 = first picture, 1 = second, in the order given")
@@ -68,7 +42,8 @@ def parse_arguments() -> argparse.Namespace:
                         help="folder for img0.png (EXR for EXR input), img1.png ... (default output)")
     parser.add_argument("--gif", metavar="FILE", help="write the sequence as an animated GIF too")
     parser.add_argument("--mp4", metavar="FILE", help="write the sequence as an MP4 video too")
-    parser.add_argument("--fps", type=positive, default=10, help="frames per second of the GIF and MP4 (default 10)")
+    parser.add_argument("--fps", type=cli.positive_number, default=10,
+                        help="frames per second of the GIF and MP4 (default 10)")
     parser.add_argument("--visualize", action="store_true",
                         help="for each frame also a visual0.png ... with the flow, the mask and the scales chosen")
     cli.add_predictor_arguments(parser)

@@ -27,23 +27,18 @@ from model.predictor import Predictor
 
 def frame_rate(text: str) -> Fraction:
     """argparse type: 25, 23.976 (meaning 24000/1001, as 29.97, 59.94 and the like), or 60000/1001."""
-    rate = Fraction(text)
+    try:
+        rate = Fraction(text)
+    except ZeroDivisionError:
+        rate = Fraction(0)
     if rate <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not a frame rate")
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
     return ntsc if "." in text and abs(rate - ntsc) < Fraction(6, 1000) else rate
 
 
-def exponent(text: str) -> int:
-    """argparse type of `--exp`."""
-    value = int(text)
-    if not 0 <= value <= 8:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 8")
-    return value
-
-
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--video", type=Path, metavar="FILE", help="the video to work on")
     source.add_argument("--img", type=Path, metavar="DIR", help="a folder of pictures, taken in natural order")
@@ -53,7 +48,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
                         help="the result; its suffix chooses the container. Default: beside the source, as "
                         "NAME_safa with the source's suffix (or .mkv); with --png a folder NAME_safa")
     rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--exp", type=exponent, metavar="N", help="2^N times the frames")
+    rate.add_argument("--exp", type=cli.exponent, metavar="N", help="2^N times the frames")
     rate.add_argument("--multi", type=cli.positive_int, metavar="N", help="N times the frames (default 2)")
     rate.add_argument("--fps", type=frame_rate, metavar="F", help="F frames per second, any rate from the source's on")
     parser.add_argument("--upscale", type=float, default=4, metavar="X",

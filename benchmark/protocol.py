@@ -70,7 +70,7 @@ class Protocol:
 
 def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -> argparse.ArgumentParser:
     """The options every benchmark has. `protocols`: the names the dataset is evaluated by, the default first."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=description)
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="the dataset, as described above")
     parser.add_argument("--protocol", choices=protocols, default=protocols[0],
                         help=f"how it is evaluated (default {protocols[0]})")

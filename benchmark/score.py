@@ -8,7 +8,6 @@ suffix (city/00000000.png and city/00000000.webp are the same frame). Pictures o
 PSNR and SSIM are on Y, no border is cut off, PSNR on RGB is given too. Figures are averaged over all frames, and
 over the frames of each folder and then over the folders.
 """
-import argparse
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,7 +104,7 @@ def summarize(frames: list[dict], rounded: bool) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("--pred", type=Path, required=True, metavar="DIR", help="predicted frames")
     parser.add_argument("--gt", type=Path, required=True, metavar="DIR", help="true frames")
     parser.add_argument("--rounding", choices=["float", "8bit"], default="float",

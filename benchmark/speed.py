@@ -32,7 +32,7 @@ from model.prepare import DTYPES, prepare_for_inference, resolve_device
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("--size", nargs="+", default=["160x96"], metavar="WxH", help="LR frame sizes")
     parser.add_argument("--timesteps", type=positive_int, nargs="+", default=[3], metavar="N", help="moments at once")
     parser.add_argument("--precision", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"])

@@ -4,8 +4,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from common.errors import UserError
+
+MOST_EXP = 10
 
 
 def run(main: Callable[[], None]) -> None:
@@ -29,11 +32,40 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line with code 2, like every other error, and whose description keeps its lines.
+
+    `run` prints the complaint, so parse inside of `main`.
+    """
+
+    def __init__(self, **options) -> None:
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
+
+
 def positive_int(text: str) -> int:
     """argparse type for a whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return value
+
+
+def positive_number(text: str) -> float:
+    """argparse type for a finite number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):  # false for nan too
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def exponent(text: str) -> int:
+    """argparse type of `--exp`: 2^N frames for one."""
+    value = int(text)
+    if not 0 <= value <= MOST_EXP:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {MOST_EXP}")
     return value
 
 

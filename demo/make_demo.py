@@ -26,6 +26,7 @@ def reduced(truth: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
+    cli.Parser(description=__doc__).parse_args()
     layers = build()
     for t, name in tqdm(TRUTHS.items(), desc="frames"):
         # Stored at a high but not lossless quality, for the size's sake. What is stored is the truth:

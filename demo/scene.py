@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from demo.paint import CANVAS, HEIGHT, MARGIN, WIDTH, S, box, disc, grid, layer, line, mask, polygon
+from demo.railcar import paint_railcar
 from demo.textures import blobs, bricks, colour, fractal, hillshade, mix, planks, smoothstep
-from demo.train import paint_train
 
 GREENS = [colour(code) for code in ("#10210f", "#213d1a", "#3d5f25", "#6b8433", "#b0b04f")]
 HUB = (930.0, 236.0)  # of the windmill's sails at t = 0
@@ -41,7 +41,7 @@ def build(only: Collection[str] = ()) -> list[Layer]:
         "hills": (_hills, {"shift": (-12, 0)}),
         "mill": (_mill, {"shift": (-18, 0)}),
         "sails": (_sails, {"shift": (-18, 0), "turn": 20, "centre": HUB}),
-        "train": (paint_train, {"shift": (64, 0)}),
+        "train": (paint_railcar, {"shift": (64, 0)}),
         "embankment": (_embankment, {"shift": (-26, 0)}),
         "meadow": (_meadow, {"shift": (-44, 0)}),
     }

@@ -3,7 +3,6 @@
     python3 inference_img.py --img demo/i0.png demo/i1.png --exp 3 --output output/demo
     python3 -m demo.show output/demo
 """
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,7 @@ def comparison(ours: np.ndarray, bicubic: np.ndarray, truth: np.ndarray) -> np.n
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare the demo's result with the true frames.")
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("output/demo"), help="where the result is")
     folder = parser.parse_args().folder
     print("PSNR in dB (Y)    bicubic + blending     ours")

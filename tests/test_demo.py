@@ -7,8 +7,8 @@ from common import cli
 from demo import show
 from demo.make_demo import FOLDER, PAIR, TRUTHS, reduced
 from demo.paint import HEIGHT, WIDTH, S
+from demo.railcar import LEFT, RIGHT
 from demo.scene import Layer, build
-from demo.train import LEFT, RIGHT
 from media.image import read_image, write_image
 
 

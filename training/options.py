@@ -2,14 +2,14 @@
 import argparse
 from pathlib import Path
 
-from common.cli import positive_int
+from common.cli import Parser, positive_int
 from common.errors import UserError
 from data.open import NAMES
 from model.loss import LOSSES
 
 
 def parse_arguments(description: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description)
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", nargs="+", choices=NAMES, default=["adobe240"], metavar="NAME",
                       help=f"one of {', '.join(NAMES)}, or several to mix (default adobe240)")

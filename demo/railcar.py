@@ -21,7 +21,7 @@ LETTERS = {
 }
 
 
-def paint_train(rng: np.random.Generator) -> np.ndarray:
+def paint_railcar(rng: np.random.Generator) -> np.ndarray:
     """The railcar on its canvas, facing right."""
     y, x = grid()
     nose = [(RIGHT - 34, ROOF), (RIGHT - 14, ROOF + 8), (RIGHT - 2, ROOF + 38), (RIGHT + 4, FLOOR - 14), (RIGHT, FLOOR)]
