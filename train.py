@@ -33,7 +33,7 @@ from training.distributed import average_gradients, join_processes, leave_proces
 from training.monitor import Monitor
 from training.options import parse_arguments
 from training.schedule import PUBLISHED_BATCH, learning_rate, routing_of_step
-from training.state import StopRequest, load_state, save_state
+from training.state import StopRequest, leave_stopping_to_parent, load_state, open_output, save_state
 from training.validation import validate
 
 BAD_STEPS_IN_A_ROW = 10  # non-finite losses or gradients after which a training is beyond help
@@ -66,7 +66,6 @@ def build_model(args, say):
 
 def main():
     args = parse_arguments(__doc__)
-    stop = StopRequest()
     processes = join_processes(args.device, args.local_rank)
     device = processes.device
     say = print if processes.first else lambda text: None
@@ -98,72 +97,75 @@ def main():
     say(f"{steps} steps of {batch} samples, {precision} on {processes.count} x {device}, "
         f"learning rate up to {peak:.3g}")
     loader = iter(DataLoader(stream, args.batch_size, num_workers=args.num_workers, pin_memory=device.type == "cuda",
-                             sampler=positions(args, processes, first, last),
+                             sampler=positions(args, processes, first, last), worker_init_fn=leave_stopping_to_parent,
                              generator=torch.Generator()))  # its own: the loader must not touch the saved random state
-    monitor = Monitor(args.output, processes.first, first, steps)
+    if processes.first:
+        open_output(args.output)
+    stop = StopRequest()
     bad_steps = 0
 
-    for step in range(first, last):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, peak, args.warmup)
-        routing = routing_of_step(args.routing, args.blocks, 3 * batch, args.seed, step)
-        loss_sum = 0.0
-        for part in range(args.accumulate):
-            waiting = time.perf_counter()
-            targets, inputs, timestep = next(loader)
-            monitor.waited += time.perf_counter() - waiting
-            inputs, timestep = inputs.to(device, non_blocking=True), timestep.to(device, non_blocking=True)
-            targets = targets.to(device, non_blocking=True).float() / 255
-            timesteps = torch.stack((torch.zeros_like(timestep), timestep, torch.ones_like(timestep)), 1)
-            share = slice_of(routing, processes.rank * args.accumulate + part, 3 * args.batch_size, device)
-            with autocast:
-                prediction = model(*inputs.split(3, 1), timesteps, **share)
-            loss = three_frame_loss(prediction.frames, targets, LOSSES[args.loss])
-            if perceptual:
-                loss = loss + args.perceptual * perceptual(prediction.frames, targets.reshape(prediction.frames.shape))
-            scaler.scale(loss / args.accumulate).backward()
-            loss_sum += loss.detach() / args.accumulate
-        average_gradients(model)
-        scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
-        loss_mean = total([float(loss_sum)], device)[0] / processes.count
+    with Monitor(args.output, processes.first, first, steps) as monitor:
+        for step in range(first, last):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps, peak, args.warmup)
+            routing = routing_of_step(args.routing, args.blocks, 3 * batch, args.seed, step)
+            loss_sum = 0.0
+            for part in range(args.accumulate):
+                waiting = time.perf_counter()
+                targets, inputs, timestep = next(loader)
+                monitor.waited += time.perf_counter() - waiting
+                inputs, timestep = inputs.to(device, non_blocking=True), timestep.to(device, non_blocking=True)
+                targets = targets.to(device, non_blocking=True).float() / 255
+                timesteps = torch.stack((torch.zeros_like(timestep), timestep, torch.ones_like(timestep)), 1)
+                share = slice_of(routing, processes.rank * args.accumulate + part, 3 * args.batch_size, device)
+                with autocast:
+                    prediction = model(*inputs.split(3, 1), timesteps, **share)
+                frames = prediction.frames
+                loss = three_frame_loss(frames, targets, LOSSES[args.loss])
+                if perceptual:
+                    loss = loss + args.perceptual * perceptual(frames, targets.reshape(frames.shape))
+                scaler.scale(loss / args.accumulate).backward()
+                loss_sum += loss.detach() / args.accumulate
+            average_gradients(model)
+            scaler.unscale_(optimizer)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
+            loss_mean = total([float(loss_sum)], device)[0] / processes.count
 
-        if torch.isfinite(norm) and loss_mean - loss_mean == 0:  # false for inf and nan
-            scaler.step(optimizer)
-            bad_steps = 0
-        else:
-            progress["skipped_steps"] += 1
-            bad_steps += 1
-            monitor.message(f"step {step}: loss {loss_mean}, gradient {float(norm)}: skipped")
-        scaler.update()
-        optimizer.zero_grad()
-        if bad_steps == BAD_STEPS_IN_A_ROW:
-            monitor.close()
-            raise UserError(f"{bad_steps} steps in a row were not finite: stopped; {args.output} keeps the state of "
-                            "the last save. Lower --lr, or use --precision fp32")
-        progress["step"] = done = step + 1
-        monitor.bar.update()
+            if torch.isfinite(norm) and loss_mean - loss_mean == 0:  # false for inf and nan
+                scaler.step(optimizer)
+                bad_steps = 0
+            else:
+                progress["skipped_steps"] += 1
+                bad_steps += 1
+                monitor.message(f"step {step}: loss {loss_mean}, gradient {float(norm)}: skipped")
+            scaler.update()
+            optimizer.zero_grad()
+            if bad_steps == BAD_STEPS_IN_A_ROW:
+                raise UserError(f"{bad_steps} steps in a row were not finite: stopped; {args.output} keeps the state "
+                                "of the last save. Lower --lr, or use --precision fp32")
+            progress["step"] = done = step + 1
+            monitor.bar.update()
 
-        if done % args.log_every == 0:
-            monitor.progress(done, batch, prediction.scales, loss=loss_mean, gradient_norm=float(norm),
-                             learning_rate=optimizer.param_groups[0]["lr"], skipped_steps=progress["skipped_steps"])
-        if held_out and (done % args.val_every == 0 or done == steps):
-            figures = validate(model, held_out, args.val_samples, processes, autocast)
-            monitor.scalars(done, **figures)
-            monitor.pictures(done, inputs, targets, prediction)
-            monitor.message(f"step {done}: " + ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items()))
-            mean = (figures["psnr_ends"] + figures["psnr_between"]) / 2
-            if mean > progress["best"]:
-                progress["best"] = mean
-                if processes.first:
-                    save_model(model, args.output / "best.safetensors", {"steps": str(done)})
-        stopping = total([float(bool(stop))], device)[0] > 0  # a signal may have reached one process only
-        if processes.first and (done % args.save_every == 0 or done == last or stopping):
-            save_state(args.output, model, optimizer, progress)
-        if stopping:
-            break
+            if done % args.log_every == 0:
+                monitor.progress(done, batch, prediction.scales, loss=loss_mean, gradient_norm=float(norm),
+                                 learning_rate=optimizer.param_groups[0]["lr"], skipped_steps=progress["skipped_steps"])
+            if held_out and (done % args.val_every == 0 or done == steps):
+                figures = validate(model, held_out, args.val_samples, processes, autocast)
+                monitor.scalars(done, **figures)
+                monitor.pictures(done, inputs, targets, prediction)
+                listed = ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
+                monitor.message(f"step {done}: {listed}")
+                mean = (figures["psnr_ends"] + figures["psnr_between"]) / 2
+                if mean > progress["best"]:
+                    progress["best"] = mean
+                    if processes.first:
+                        save_model(model, args.output / "best.safetensors", {"steps": str(done)})
+            stopping = total([float(bool(stop))], device)[0] > 0  # a signal may have reached one process only
+            if processes.first and (done % args.save_every == 0 or done == last or stopping):
+                save_state(args.output, model, optimizer, progress)
+            if stopping:
+                break
 
-    monitor.close()
     say(f"{progress['step']} of {steps} steps done, {progress['skipped_steps']} skipped as not finite, "
         f"{stream.skipped} samples skipped as unreadable: {args.output / 'last.safetensors'}")
     leave_processes()

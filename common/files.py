@@ -34,6 +34,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed processes left of `atomic_path` in a folder that nobody else writes to now."""
+    for leftover in folder.glob(".*.tmp.*"):
+        leftover.unlink()
+
+
 def natural_key(name: str | Path) -> list:
     """Sort key that puts `img2` before `img10`."""
     return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", str(name))]

@@ -1,5 +1,8 @@
 """What is seen of a training: a progress bar, TensorBoard scalars and pictures, on the first process only."""
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,28 +10,48 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from common.errors import UserError
 from media.visualize import flow_colours
 from model.aggregation import SCALES
 from model.safa import Prediction
 
 
 class Monitor:
-    """Scalars, pictures and the bar. Made on every process; silent on all but the first."""
+    """Scalars, pictures and the bar, in a `with` statement. Made on every process; silent on all but the first.
+
+    Raises:
+        UserError: the disk is full, or the log cannot be written for another reason.
+    """
 
     def __init__(self, output: Path, active: bool, step: int, steps: int):
-        self.writer = SummaryWriter(str(output / "logs"), purge_step=step) if active else None
+        self.folder = output / "logs"
+        threading.excepthook = _quiet_about_files
+        with self._writing():
+            self.writer = SummaryWriter(str(self.folder), purge_step=step) if active else None
         self.bar = tqdm(total=steps, initial=step, unit="step", disable=not active, dynamic_ncols=True)
         self.last_step, self.last_time, self.waited = step, time.perf_counter(), 0.0
 
-    def close(self) -> None:
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(self, kind: type | None, *_) -> None:
         self.bar.close()
-        if self.writer:
-            self.writer.close()
+        with contextlib.suppress(UserError) if kind else contextlib.nullcontext(), self._writing():
+            if self.writer:
+                self.writer.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"cannot write to {self.folder}: {error.strerror or error}") from error
 
     def scalars(self, step: int, **values: float) -> None:
         if self.writer:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, step)
+            with self._writing():
+                for name, value in values.items():
+                    self.writer.add_scalar(name, value, step)
 
     def message(self, text: str) -> None:
         if self.writer:
@@ -58,4 +81,12 @@ class Monitor:
                  for part in (slice(0, 2), slice(2, 4))]
         mask = prediction.mask[1].detach().float().cpu().expand(3, -1, -1)
         rows = [torch.cat((frame0, frame, target, frame1), 2), torch.cat((*flows, mask, (frame - target).abs()), 2)]
-        self.writer.add_image("frame0_prediction_target_frame1_over_flows_mask_error", torch.cat(rows, 1).flip(0), step)
+        name = "frame0_prediction_target_frame1_over_flows_mask_error"
+        with self._writing():
+            self.writer.add_image(name, torch.cat(rows, 1).flip(0), step)
+
+
+def _quiet_about_files(failure: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread tells of what it cannot write, but so does the next call, to which `Monitor` listens."""
+    if not issubclass(failure.exc_type, OSError):
+        threading.__excepthook__(failure)

@@ -1,14 +1,31 @@
 """The training state: everything needed to go on as if nothing had happened."""
+import io
 import pickle
 import signal
+import tempfile
+import time
 from pathlib import Path
 
 import torch
 
 from common.errors import UserError
-from common.files import atomic_path
+from common.files import atomic_path, remove_unfinished
 from model.checkpoint import save_model
 from model.safa import SAFA
+
+
+def open_output(output: Path) -> None:
+    """Make the folder a training writes to, and clear away what a killed one left half-written.
+
+    Raises:
+        UserError: it cannot be written to. Better now than at the first save.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(output)
+        tempfile.TemporaryFile(dir=output).close()
+    except OSError as error:
+        raise UserError(f"cannot write to {output}: {error.strerror or error}") from error
 
 
 def save_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, progress: dict) -> None:
@@ -20,11 +37,10 @@ def save_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, prog
     save_model(model, output / "last.safetensors", {"steps": str(progress["step"])})
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress,
              "architecture": [model.channels, model.blocks], "random": torch.get_rng_state()}
+    file = io.BytesIO()  # written to a file itself, torch would hide that the disk is full behind an error of its own
+    torch.save(state, file)
     with atomic_path(output / "state.pt") as temporary:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+        temporary.write_bytes(file.getbuffer())
 
 
 def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer) -> dict:
@@ -52,18 +68,30 @@ def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer) -> d
 
 
 class StopRequest:
-    """True once SIGINT or SIGTERM has come: the loop finishes its step, saves and ends. A second one ends at once."""
+    """True once SIGINT or SIGTERM has come: the loop finishes its step, saves and ends.
+
+    A second Ctrl-C ends at once. Other repetitions mean nothing: torchrun and cluster managers send their
+    signals to each process, and again to those that started it.
+    """
+
+    PATIENCE = 1.0  # seconds: a SIGINT sooner than that is the same one
 
     def __init__(self):
-        self.signal = None
+        self._asked = None
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self._note)
 
     def _note(self, number: int, _frame) -> None:
-        if self.signal is not None:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.signal = number
+        if self._asked is None:
+            self._asked = time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._asked > self.PATIENCE:
+            raise KeyboardInterrupt
 
     def __bool__(self) -> bool:
-        return self.signal is not None
+        return self._asked is not None
+
+
+def leave_stopping_to_parent(_worker: int) -> None:
+    """For a loader's worker: signals reach whole process groups, but the training wants its workers to the end."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
