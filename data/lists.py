@@ -10,7 +10,7 @@ def read_list(path: Path) -> list[str]:
     try:
         names = [line.strip().strip("/") for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the list {path}: {error}") from error
+        raise UserError(f"cannot read the list {path}: {getattr(error, 'strerror', None) or 'not text'}") from error
     if not names:
         raise UserError(f"the list {path} is empty")
     return names

@@ -114,5 +114,5 @@ def check_gaps(gap: int | tuple[int, ...]) -> tuple[int, ...]:
     """One gap or several as a tuple. Raises UserError if one leaves no frame between the inputs."""
     gaps = (gap,) if isinstance(gap, int) else tuple(gap)
     if not gaps or min(gaps) < 2:
-        raise UserError(f"gap {gap}: the two input frames must be at least 2 frames apart")
+        raise UserError(f"gap {min(gaps, default=None)}: the two input frames must be at least 2 frames apart")
     return gaps

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from common.cli import Parser, positive_int
+from common.cli import Parser, positive_int, positive_number
 from common.errors import UserError
 from data.open import NAMES
 from model.loss import LOSSES
@@ -32,11 +32,11 @@ def parse_arguments(description: str) -> argparse.Namespace:
     length.add_argument("--epochs", type=positive_int, default=220)
     length.add_argument("--max_steps", type=positive_int)
     steps.add_argument("--stop_after", type=positive_int, metavar="N", help="save and end after N steps of this call")
-    steps.add_argument("--lr", type=float, default=2e-4, help="peak, for a batch of 24 in all (6 on each of 4 GPUs); "
+    steps.add_argument("--lr", type=positive_number, default=2e-4, help="peak, for a batch of 24 in all (6 on each of 4 GPUs); "
                        "scaled in proportion (default 2e-4)")
     steps.add_argument("--warmup", type=int, default=2000, help="steps (default 2000)")
     steps.add_argument("--weight_decay", type=float, default=1e-4)
-    steps.add_argument("--clip", type=float, default=1.0, help="bound of the gradient's norm (default 1)")
+    steps.add_argument("--clip", type=positive_number, default=1.0, help="bound of the gradient's norm (default 1)")
     steps.add_argument("--loss", choices=sorted(LOSSES), default="l1")
     steps.add_argument("--perceptual", type=float, default=0.0, metavar="W", help="weight of a VGG-19 feature loss")
     steps.add_argument("--routing", choices=["learned", "coarse", "random"], default="learned",
@@ -79,12 +79,11 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--mix needs one weight for each dataset: {len(args.dataset)}, not {len(args.mix)}")
     if args.crop % 8:
         raise UserError(f"--crop {args.crop} is not a multiple of 8, as the network needs")
-    for name in ("lr", "clip"):
-        if not getattr(args, name) > 0:
-            raise UserError(f"--{name} {getattr(args, name)} is not above 0")
     for name in ("warmup", "weight_decay", "perceptual", "seed", "num_workers", "val_every"):
-        if getattr(args, name) < 0:
-            raise UserError(f"--{name} {getattr(args, name)} is below 0")
+        if not 0 <= getattr(args, name) < float("inf"):  # false for nan too
+            raise UserError(f"--{name} {getattr(args, name)} is not a number of at least 0")
+    if args.gap and min(args.gap) < 2:
+        raise UserError(f"--gap {min(args.gap)}: the two input frames must be at least 2 frames apart")
     if args.resume and args.init:
         raise UserError("--resume goes on from the state in --output, --init starts anew: give one of them")
     if not args.resume and (args.output / "state.pt").exists():

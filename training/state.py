@@ -56,8 +56,8 @@ def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer) -> d
         state = torch.load(path, map_location="cpu", weights_only=True)
         architecture = state["architecture"]
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"cannot resume from {path}: it is damaged; start anew with --init "
-                        f"{output / 'last.safetensors'}") from error
+        raise UserError(f"cannot resume from {path}: it is damaged; start anew with another --output and "
+                        f"--init {output / 'last.safetensors'}") from error
     if architecture != [model.channels, model.blocks]:
         raise UserError(f"cannot resume from {path}: it has --channels {architecture[0]} --blocks {architecture[1]}, "
                         f"not {model.channels} and {model.blocks}")
