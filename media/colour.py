@@ -107,9 +107,7 @@ def from_bgr(picture: np.ndarray, pix_fmt: str, colour: Colour) -> av.VideoFrame
         return source.reformat(format=pix_fmt, interpolation=_BEST)
     depth = depth_of(format_)
     to_yuv, offset = _yuv_matrix(colour, depth, peak)
-    # Through uint16 where either side has it: cv2.transform keeps the type of its input.
-    wide = picture.astype(np.uint16) if depth > 8 else picture
-    planes = list(cv2.split(_transform(wide, to_yuv, offset, (1 << depth) - 1)))
+    planes = list(cv2.split(_transform(picture, to_yuv, offset, (1 << depth) - 1)))
     suffix = f"{depth}le" if depth > 8 else ""
     if len(_chroma_and_luma(format_)) == 1:
         name, planes = f"gray{suffix}", planes[:1]
@@ -124,10 +122,9 @@ def from_bgr(picture: np.ndarray, pix_fmt: str, colour: Colour) -> av.VideoFrame
         rows = np.zeros((target.height, target.line_size // np.dtype(dtype).itemsize), dtype)
         rows[:, :target.width] = plane
         target.update(rows)
-    frame.color_range = ColorRange.JPEG if colour.full else ColorRange.MPEG
-    frame.colorspace = colour.matrix
     frame = frame if name == pix_fmt else _unpack(frame, pix_fmt, colour)
-    frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+    frame.color_range = ColorRange.JPEG if colour.full else ColorRange.MPEG
+    frame.colorspace, frame.color_primaries, frame.color_trc = colour.matrix, colour.primaries, colour.transfer
     return frame
 
 
@@ -148,9 +145,10 @@ def _yuv_matrix(colour: Colour, depth: int, peak: int) -> tuple[np.ndarray, np.n
 
 
 def _transform(picture: np.ndarray, matrix: np.ndarray, offset: np.ndarray, top: int) -> np.ndarray:
-    """matrix @ pixel + offset, rounded and clipped to 0..top; the number type is kept."""
-    result = cv2.transform(picture, np.hstack([matrix, offset[:, None]]))
-    return result if top in (255, 65535) and top == np.iinfo(picture.dtype).max else np.minimum(result, top)
+    """matrix @ pixel + offset, rounded and clipped to 0..top: uint8 where top fits it, else uint16."""
+    # As uint16, because OpenCV rounds the matrix itself to some bits for uint8: codes would be off by one.
+    result = np.minimum(cv2.transform(picture.astype(np.uint16, copy=False), np.hstack([matrix, offset[:, None]])), top)
+    return result.astype(np.uint8) if top <= 255 else result
 
 
 def _unpack(frame: av.VideoFrame, pix_fmt: str, colour: Colour) -> av.VideoFrame:

@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows: nothing stops two processes from working on one output there
     fcntl = None
 
-_VERSION = 1  # raised when the same options would give other bytes
+_VERSION = 2  # raised when the same options would give other bytes
 BEAT = 5.0  # seconds between signs of life
 SILENCE = 600.0  # a process without a sign of life for so long is taken to be dead
 

@@ -1,5 +1,4 @@
 """Whole jobs on real little files, with a blending stand-in for the network; the results are decoded back."""
-import json
 import struct
 from fractions import Fraction
 
@@ -39,12 +38,12 @@ def times(path):
     return [time for time, _ in decode(path)]
 
 
-def levels(path):
+def levels(path, columns=slice(None)):
     """Grey levels from the luma codes themselves (limited range): libav's own way to BGR is off by up to three."""
     with av.open(str(path)) as container:
-        frames = [frame.reformat(format="yuv420p") for frame in container.decode(video=0)]
-    return [round((float(np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)[:, :frame.width].mean())
-                   - 16) * 255 / 219) for frame in frames]
+        lumas = [np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)[:, :frame.width][:, columns]
+                 for frame in (frame.reformat(format="yuv420p") for frame in container.decode(video=0))]
+    return [round((float(luma.mean()) - 16) * 255 / 219) for luma in lumas]
 
 
 def near(found, expected, by=2):
@@ -81,11 +80,10 @@ def test_variable_frame_rate_keeps_its_times(tmp_path):
 
 
 def test_24_to_59_94_frames_per_second(tmp_path):
-    source = write_levels(tmp_path / "a.mp4", 12, time_base=F(1, 24))
+    source = write_levels(tmp_path / "a.mp4", 12, step=15, time_base=F(1, 24))
     run(source, tmp_path / "b.mp4", fps=F(60000, 1001), segment=7)
     assert times(tmp_path / "b.mp4") == [k * F(1001, 60000) for k in range(30)]
-    near(levels(tmp_path / "b.mp4"), [min(40 + 20 * 24 * k * 1001 / 60000, 260) for k in range(30)][:28] + [260, 260]
-         if False else [min(40 + 20 * 24 * k * 1001 / 60000, 255) for k in range(30)], by=6)
+    near(levels(tmp_path / "b.mp4"), [40 + 15 * min(24 * k * 1001 / 60000, 11) for k in range(30)], by=3)
 
 
 def test_sound_subtitles_chapters_and_tags_are_carried_over(tmp_path):
@@ -108,7 +106,7 @@ def test_sound_subtitles_chapters_and_tags_are_carried_over(tmp_path):
 
 
 def test_container_that_holds_neither_sound_nor_subtitles_gets_them_converted(tmp_path):
-    source = write_levels(tmp_path / "a.mkv", 12, audio=(0.5, "wmav2"), subtitles=[(40, 80, "Hello")])
+    source = write_levels(tmp_path / "a.mkv", 10, audio=(0.5, "wavpack"), subtitles=[(40, 80, "Hello")])
     notes = run(source, tmp_path / "b.mp4")
     assert "converted to aac" in notes and "converted to mov_text" in notes
     with av.open(str(tmp_path / "b.mp4")) as container:
@@ -208,18 +206,17 @@ def test_alpha_is_dropped_with_a_word(tmp_path):
 
 
 def test_nothing_is_blended_across_a_cut(tmp_path):
-    pictures = [moving_picture(k) for k in range(4)] + [moving_picture(k, seed=1) for k in range(4)]
+    pictures = [moving_picture(k, seed=seed, grey=True) for seed in (2, 3) for k in range(4)]
     source = write_video(tmp_path / "a.mp4", pictures)
     run(source, tmp_path / "b.mp4", multi=4)
+    originals = [picture.astype(int) for _, picture in decode(source)]
     result = [picture for _, picture in decode(tmp_path / "b.mp4")]
     assert len(result) == 32
-    for index in range(12, 20):
-        scene = pictures[3] if index <= 14 else pictures[4] if index <= 16 else None
-        if scene is not None:
-            assert np.abs(result[index].astype(int) - scene).mean() < 6, index
+    for index in range(12, 17):
+        assert np.abs(result[index] - originals[3 if index <= 14 else 4]).mean() < 6, index
     run(source, tmp_path / "c.mp4", multi=4, scene_threshold=1)
-    mixed = decode(tmp_path / "c.mp4")[14][1].astype(int)
-    assert min(np.abs(mixed - pictures[3]).mean(), np.abs(mixed - pictures[4]).mean()) > 12
+    mixed = decode(tmp_path / "c.mp4")[14][1]
+    assert min(np.abs(mixed - originals[k]).mean() for k in (3, 4)) > 12
 
 
 def test_repeated_frames_are_made_once(tmp_path):
@@ -257,7 +254,7 @@ def test_default_video_stream_is_taken(tmp_path):
 
 @pytest.mark.parametrize("suffix, kept", [(".mkv", 0.6), (".ts", 0.6), (".mp4", 0.6)])
 def test_cut_off_file_gives_what_is_there(tmp_path, suffix, kept):
-    pictures = [moving_picture(k, 64, 48) for k in range(40)]
+    pictures = [moving_picture(k, 64, 48, grey=True) for k in range(40)]
     whole = write_video(tmp_path / f"a{suffix}", pictures, audio=(1.6, "aac"),
                         options={"crf": "5", "preset": "veryfast", "g": "8"})
     data = whole.read_bytes()
@@ -277,10 +274,11 @@ def test_cut_off_file_gives_what_is_there(tmp_path, suffix, kept):
     assert 2 * 15 <= count <= 2 * 35 and count % 2 == 0
     if suffix != ".ts":  # a transport stream does not say how long it is
         assert "cut off" in notes
-    near([float(np.abs(picture.astype(int) - pictures[k // 2]).mean() < 12)
-          for k, (_, picture) in enumerate(decode(tmp_path / "b.mp4")[::2])][:0], [])
-    for k, (_, picture) in enumerate(decode(tmp_path / "b.mp4")[::2]):
-        assert np.abs(picture.astype(int) - pictures[k]).mean() < 12, k
+    originals = dict(decode(whole))  # by time: the last frames that are there need not be neighbours
+    with av.open(str(whole)) as container:  # the clock of a transport stream starts anywhere
+        start = F(container.start_time, av.time_base) if suffix == ".ts" else 0
+    for time, picture in decode(tmp_path / "b.mp4")[::2]:
+        assert np.abs(picture - originals[time + start].astype(int)).mean() < 5, time
 
 
 def test_pictures_in_and_out(tmp_path):
@@ -302,9 +300,9 @@ def test_pictures_in_and_out(tmp_path):
 
 def test_montage_shows_the_original_on_the_left(tmp_path):
     run(write_levels(tmp_path / "a.mp4", 3), tmp_path / "b.mp4", montage=True, upscale=2)
-    sides = [(round(float(p[:, :90].mean())), round(float(p[:, 102:].mean()))) for _, p in decode(tmp_path / "b.mp4")]
-    near([left for left, _ in sides], [40, 40, 60, 60, 80, 80])
-    near([right for _, right in sides], [40, 50, 60, 70, 80, 80])
+    assert decode(tmp_path / "b.mp4")[0][1].shape == (64, 192, 3)
+    near(levels(tmp_path / "b.mp4", slice(0, 90)), [40, 40, 60, 60, 80, 80])
+    near(levels(tmp_path / "b.mp4", slice(102, None)), [40, 50, 60, 70, 80, 80])
 
 
 def test_slow_motion(tmp_path):
@@ -327,17 +325,22 @@ def test_codecs(tmp_path, codec, suffix, monkeypatch):
     assert [round(float(time), 2) for time in times(tmp_path / f"b{suffix}")] == [k / 50 for k in range(8)]
 
 
+def finished(output):
+    """The finished segments of an interrupted job."""
+    return sorted(output.with_name(output.name + ".parts").glob("*/[0-9]*.json"))
+
+
 def test_interrupted_job_goes_on_and_gives_the_same_bytes(tmp_path):
     source = write_video(tmp_path / "a.mp4", [moving_picture(2 * k) for k in range(10)], audio=(0.4, "aac"))
     run(source, tmp_path / "whole.mp4", segment=4)
     output = tmp_path / "b.mp4"
-    for stop in (5, 3):
+    for count in (1, 2):
         with pytest.raises(KeyboardInterrupt):
-            run(source, output, BlendPredictor(stop_after=stop), segment=4)
-        assert not output.exists()
+            run(source, output, BlendPredictor(6, lambda: len(finished(output)) == count), segment=4)  # noqa: B023
+        assert not output.exists() and len(finished(output)) == count
     rest = BlendPredictor()
     notes = run(source, output, rest, segment=4)
-    assert "going on: 1 of 5" in notes and len(rest.made) < 19
+    assert "going on: 2 of 5" in notes and len(rest.made) == 19 - 8
     assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
@@ -345,7 +348,7 @@ def test_parts_of_another_job_are_neither_used_nor_lost(tmp_path):
     source = write_levels(tmp_path / "a.mp4", 8)
     output = tmp_path / "b.mp4"
     with pytest.raises(KeyboardInterrupt):
-        run(source, output, BlendPredictor(stop_after=9), segment=4)
+        run(source, output, BlendPredictor(6, lambda: finished(output)), segment=4)
     job = VideoJob(source, output, Options(upscale=1, segment=4, crf=30))
     notes = []
     job.run(BlendPredictor(), say=notes.append)
@@ -356,13 +359,12 @@ def test_parts_of_another_job_are_neither_used_nor_lost(tmp_path):
 def test_damaged_segment_is_made_again(tmp_path):
     source = write_levels(tmp_path / "a.mp4", 8)
     run(source, tmp_path / "whole.mp4", segment=4)
+    output = tmp_path / "b.mp4"
     with pytest.raises(KeyboardInterrupt):
-        run(source, tmp_path / "b.mp4", BlendPredictor(stop_after=13), segment=4)
-    folder = next((tmp_path / "b.mp4.parts").iterdir())
-    finished = sorted(folder.glob("[0-9]*.mkv"))
-    assert len(finished) >= 2 and json.loads(finished[0].with_suffix(".json").read_text())["frames"] == 4
-    finished[0].write_bytes(finished[0].read_bytes()[:50])
-    run(source, tmp_path / "b.mp4", segment=4)
+        run(source, output, BlendPredictor(10, lambda: len(finished(output)) == 2), segment=4)
+    piece = finished(output)[0].with_suffix(".mkv")
+    piece.write_bytes(piece.read_bytes()[:50])
+    assert "going on: 1 of 4" in run(source, output, segment=4)
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
@@ -402,7 +404,7 @@ def test_mistakes_are_found_at_once(tmp_path):
             ("b.xyz", {}, "name ending in"), ("b.webm", {}, "cannot hold"),
             ("b.mp4", {"preset": "quickest"}, "refuses"),
             ("a.mp4", {}, "source itself"), ("a.mp4/b.mp4", {}, "cannot write"), ("b.mp4", {"upscale": 9}, "upscale"),
-            ("b.mp4", {"pix_fmt": "yuva420p"}, "")]:
+            ("b.mp4", {"pix_fmt": "yuva420p"}, "yuva420p")]:
         with pytest.raises(UserError, match=word) as caught:
             VideoJob(source, tmp_path / output, Options(**{"upscale": 1, **options}))
         assert "\n" not in str(caught.value)

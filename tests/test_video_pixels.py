@@ -43,6 +43,15 @@ def test_codes_are_those_of_the_standard(matrix, kr, kb, full):
             back = colour.to_bgr(frame, described).astype(int)
             # A code value of 10 bits is 64 of 65535 (limited range: 75), chroma counts up to 1.9 times.
             assert np.abs(back - picture).max() <= (1 if bits == 8 else 2**(16 - bits) * 2), pix_fmt
+            assert (frame.colorspace, frame.color_range) == (matrix, 2 if full else 1)
+
+
+def test_every_colour_gets_the_nearest_code():
+    picture = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)
+    for matrix, kr, kb in ((1, 0.2126, 0.0722), (6, 0.299, 0.114)):
+        stored = colour.samples(colour.from_bgr(picture, "yuv444p", colour.Colour(matrix, False)))
+        for plane, expected in zip(stored, codes(*np.moveaxis(picture / 255, 2, 0), kr, kb, 8, False)):
+            assert np.abs(plane - expected).max() <= 0.51
 
 
 def test_chroma_does_not_wander():
@@ -82,11 +91,12 @@ def test_padding_follows_the_chroma():
 
 
 def test_encoder_choice():
-    assert choose_encoding().options == (("crf", "16"),) and choose_encoding().pix_fmt == "yuv420p"
+    assert dict(choose_encoding().options)["crf"] == "16" and choose_encoding().pix_fmt == "yuv420p"
     assert choose_encoding(depth=10).pix_fmt == "yuv420p10le"
     assert choose_encoding("prores").pix_fmt == "yuv422p10le"
     assert choose_encoding("mpeg4", depth=10).pix_fmt == "yuv420p"
-    assert choose_encoding("libx264", crf=20, preset="fast").options == (("crf", "20"), ("preset", "fast"))
+    assert choose_encoding("libx264", crf=20, preset="fast").options == \
+        (("crf", "20"), ("mbtree", "0"), ("preset", "fast"))
     for wrong in ({"codec": "nope"}, {"codec": "aac"}, {"pix_fmt": "yuv999"}, {"codec": "prores", "crf": 3}):
         with pytest.raises(UserError):
             choose_encoding(**wrong)

@@ -2,6 +2,8 @@
 import hashlib
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,12 +15,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 class BlendPredictor:
-    """Stands in for the network: enlarges bicubically and blends; notes what it is asked for."""
+    """Stands in for the network: enlarges bicubically and blends; notes what it is asked for.
 
-    def __init__(self, stop_after: int | None = None):
+    stop_after: it is interrupted instead of making more frames than that, as soon as `ready()` (within 20 seconds):
+    the encoder works in a thread of its own, and may be late.
+    """
+
+    def __init__(self, stop_after: int | None = None, ready: Callable[[], bool] = lambda: True):
         self.encoded: list[np.ndarray] = []
         self.made: list[tuple[int, int, float]] = []
-        self.stop_after = stop_after
+        self.stop_after, self.ready = stop_after, ready
 
     def encode(self, frame, upscale=4):
         self.encoded.append(frame)
@@ -27,6 +33,9 @@ class BlendPredictor:
 
     def between(self, first, second, timesteps, details=None):
         if self.stop_after is not None and len(self.made) >= self.stop_after:
+            limit = time.monotonic() + 20
+            while not self.ready() and time.monotonic() < limit:
+                time.sleep(0.005)
             raise KeyboardInterrupt
         self.made += [(first[0], second[0], t) for t in timesteps]
         return [cv2.addWeighted(first[1], 1 - t, second[1], t, 0) for t in timesteps]
@@ -37,9 +46,14 @@ def level_picture(level: int, width: int = 48, height: int = 32) -> np.ndarray:
     return np.full((height, width, 3), level, np.uint8)
 
 
-def moving_picture(position: float, width: int = 48, height: int = 32, seed: int = 0) -> np.ndarray:
-    """A smooth random texture moved to the right by `position` pixels; another seed is another scene."""
+def moving_picture(position: float, width: int = 48, height: int = 32, seed: int = 0, grey: bool = False) -> np.ndarray:
+    """A smooth random texture moved to the right by `position` pixels; another seed is another scene.
+
+    `grey`: without colours, which halved chroma would change.
+    """
     noise = np.random.default_rng(seed).integers(0, 256, (height // 4 + 2, 2 * width // 4 + 8, 3)).astype(np.uint8)
+    if grey:
+        noise = np.repeat(noise[..., :1], 3, 2)
     texture = cv2.resize(noise, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     matrix = np.float32([[1, 0, position - 8], [0, 1, 0]])
     return cv2.warpAffine(texture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
@@ -95,9 +109,10 @@ def write_video(path, pictures, times=None, time_base=Fraction(1, 25), codec="li
     return Path(path)
 
 
-def write_levels(path, count=6, **more):
-    """A video of grey frames, `step` levels brighter each."""
-    return write_video(path, [level_picture(min(40 + 20 * k, 250)) for k in range(count)], **more)
+def write_levels(path, count=6, step=20, **more):
+    """A video of grey frames: the first of level 40, each `step` levels brighter."""
+    assert 40 + step * (count - 1) <= 255
+    return write_video(path, [level_picture(40 + step * k) for k in range(count)], **more)
 
 
 def decode(path, stream=0):
