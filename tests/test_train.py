@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ import torch
 import train
 from common.errors import UserError
 from model import SAFA, load_model
-from model.loss import charbonnier, l1, three_frame_loss
-from model.start import start_from_blending
+from model.loss import Perceptual, charbonnier, l1, three_frame_loss
+from model.start import RESNET18_FILE, load_imagenet_encoder, start_from_blending
 from training.schedule import learning_rate, routing_of_step
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,8 +64,9 @@ def test_a_sample_is_learned_at_its_own_timesteps_and_not_at_others():
         loss.backward()
         optimizer.step()
     model.eval()
-    right, wrong = (float(three_frame_loss(model(*inputs.split(3, 1), t, scales).frames, targets))
-                    for t in (times, times[:, [2, 0, 1]]))
+    with torch.no_grad():
+        right, wrong = (float(three_frame_loss(model(*inputs.split(3, 1), t, scales).frames, targets))
+                        for t in (times, times[:, [2, 0, 1]]))
     assert right < 0.06 and wrong > 5 * right, (right, wrong)
 
 
@@ -90,6 +92,45 @@ def test_routing_depends_on_seed_and_step_alone_and_coarse_is_half_and_half():
         assert torch.equal(draws, routing_of_step("learned", 6, 4, 1, step)["draws"]) and draws.shape == (6, 4, 2)
     seen = {int(s) for step in range(20) for s in routing_of_step("random", 6, 1, 0, step)["scales"].flatten()}
     assert seen == {1, 2, 4}
+
+
+def test_encoder_starts_from_the_weights_torchvision_keeps(monkeypatch, tmp_path):
+    """Random weights stand in for ImageNet's, where torchvision looks for them; its own layers say what is right."""
+    from torchvision.models import resnet18
+    torch.manual_seed(0)
+    backbone = resnet18(weights=None)
+    for buffer in backbone.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(torch.rand_like(buffer) + 0.5)
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(backbone.state_dict(), tmp_path / "hub" / "checkpoints" / RESNET18_FILE)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    model = SAFA(channels=8, blocks=2).train()
+    assert load_imagenet_encoder(model, required=True) == "ImageNet"
+    picture = torch.rand(1, 3, 32, 48)
+    backbone.eval()
+    with torch.no_grad():
+        half = backbone.relu(backbone.bn1(backbone.conv1(picture)))
+        eighth = backbone.layer2(backbone.layer1(backbone.maxpool(half)))
+        ours = model.encoder.stem(picture)
+        assert torch.equal(ours, half)
+        assert torch.equal(model.encoder.layer2(model.encoder.layer1(model.encoder.pool(ours))), eighth)
+
+
+def test_pretrained_weights_that_cannot_be_had(monkeypatch, tmp_path):
+    def unreachable(*_, **__):
+        raise URLError("no route")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
+    model = SAFA(channels=8, blocks=2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert "random" in load_imagenet_encoder(model, required=False)
+    assert same(before, dict(model.state_dict()))
+    with pytest.raises(UserError, match=f"{RESNET18_FILE}.*--pretrained_encoder no"):
+        load_imagenet_encoder(model, required=True)
+    with pytest.raises(UserError, match="--perceptual .*vgg19-dcbb9e9d.pth"):
+        Perceptual()
 
 
 def losses_of(folder):

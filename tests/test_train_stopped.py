@@ -1,0 +1,170 @@
+"""What a training leaves behind when it is killed, stopped or diverges, or when the disk is full."""
+import contextlib
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from test_train import ROOT, SMALL, run, same
+
+import train
+from common.errors import UserError
+from model import SAFA, load_model
+from training.monitor import Monitor
+from training.state import StopRequest, load_state, open_output, save_state
+
+SAVED_TWICE = """
+import os, sys, torch
+from pathlib import Path
+from model import SAFA
+from training.state import save_state
+
+torch.manual_seed(0)
+model = SAFA(channels=8, blocks=2)
+optimizer = torch.optim.AdamW(model.parameters())
+output = Path(sys.argv[1])
+save_state(output, model, optimizer, {"step": 1})
+for parameter in model.parameters():
+    torch.nn.init.zeros_(parameter)
+replace = os.replace
+
+def stuck(source, target):
+    if str(target).endswith(sys.argv[2]):
+        print("written, not renamed", flush=True)
+        sys.stdin.read()
+    replace(source, target)
+
+os.replace = stuck
+save_state(output, model, optimizer, {"step": 2})
+"""
+
+
+def new_training(seed=1):
+    torch.manual_seed(seed)
+    model = SAFA(channels=8, blocks=2)
+    return model, torch.optim.AdamW(model.parameters())
+
+
+@pytest.mark.parametrize("file", ["last.safetensors", "state.pt"])
+def test_killed_while_saving(tmp_path, file):
+    process = subprocess.Popen([sys.executable, "-c", SAVED_TWICE, str(tmp_path), file], cwd=ROOT, text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == "written, not renamed\n"
+    process.kill()
+    process.communicate()
+    expected, _ = new_training(seed=0)
+    model, optimizer = new_training()
+    assert load_state(tmp_path, model, optimizer) == {"step": 1}
+    assert same(dict(model.state_dict()), dict(expected.state_dict()))
+    weights = dict(load_model(tmp_path).state_dict())
+    if file == "last.safetensors":
+        assert same(weights, dict(expected.state_dict()))
+    assert len(list(tmp_path.iterdir())) == 3
+    open_output(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.safetensors", "state.pt"]
+
+
+@contextlib.contextmanager
+def room_for(size):
+    """Files cannot grow beyond `size` bytes: the system's error for that stands in for the one of a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_full_disk_keeps_the_previous_state(tmp_path, capfd):
+    save_state(tmp_path, *new_training(seed=0), {"step": 1})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for room in (10_000, len(before["last.safetensors"]) + 10_000):
+        with room_for(room), pytest.raises(UserError, match="cannot write .*(last.safet|state.pt).*File too large"):
+            save_state(tmp_path, *new_training(), {"step": 2})
+        assert (tmp_path / "state.pt").read_bytes() == before["state.pt"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(before)
+    with room_for(0), pytest.raises(UserError, match="cannot write to .*logs: File too large"):
+        Monitor(tmp_path, True, 0, 1)
+    with pytest.raises(UserError, match="File too large"), Monitor(tmp_path, True, 0, 1) as monitor, room_for(200):
+        for step in range(100):
+            monitor.scalars(step, loss=1.0)
+            time.sleep(0.01)  # TensorBoard writes in a thread
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_place_that_cannot_be_written_to_shows_before_the_first_step(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write to .*file/below"):
+        run(monkeypatch, tmp_path / "file" / "below", "--max_steps", "1")
+
+
+def test_stopped_by_a_signal_to_all_its_processes_and_resumed_is_exact(monkeypatch, tmp_path):
+    """SIGTERM to the process group, as cluster managers send it: the loader's worker gets it too, and twice."""
+    options = ["--max_steps", "40", "--save_every", "1000", "--routing", "coarse"]
+    command = [sys.executable, "train.py", *SMALL, "--num_workers", "1", *options, "--output", str(tmp_path / "parts")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    seen = ""
+    while not re.search(r"\b[1-9]\d*/40 ", seen) and (piece := process.stderr.read(1)):
+        seen += piece
+    os.killpg(process.pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
+    said, complaints = process.communicate(timeout=100)
+    assert process.returncode == 0 and "Traceback" not in complaints, complaints
+    done = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["progress"]["step"]
+    assert 0 < done < 40 and f"{done} of 40 steps done" in said
+    parts = run(monkeypatch, tmp_path / "parts", *options, "--resume")
+    assert same(run(monkeypatch, tmp_path / "whole", *options), parts)
+
+
+def spoil(monkeypatch, steps):
+    """Make the loss of these steps (counted from 0) infinite or not a number."""
+    calls, honest = [], train.three_frame_loss
+
+    def loss(*arguments):
+        calls.append(None)
+        factor = {0: float("inf"), 1: float("nan")}[len(calls) % 2] if len(calls) - 1 in steps else 1.0
+        return honest(*arguments) * factor
+
+    monkeypatch.setattr(train, "three_frame_loss", loss)
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(monkeypatch, tmp_path):
+    spoil(monkeypatch, {0, 2, 3})
+    state = run(monkeypatch, tmp_path, "--max_steps", "5")
+    assert state["progress"]["step"] == 5 and state["progress"]["skipped_steps"] == 3
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+    assert {int(entry["step"]) for entry in state["optimizer"]["state"].values()} == {2}
+
+
+def test_ten_such_steps_in_a_row_end_the_training_with_the_last_state_kept(monkeypatch, tmp_path):
+    spoil(monkeypatch, set(range(1, 100)))
+    with pytest.raises(UserError, match="10 steps in a row"):
+        run(monkeypatch, tmp_path, "--max_steps", "50", "--save_every", "4")
+    model, optimizer = new_training()
+    assert load_state(tmp_path, model, optimizer)["step"] == 8
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    assert load_model(tmp_path).blocks == 2
+
+
+def test_second_interrupt_ends_at_once(monkeypatch):
+    kept = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        stop = StopRequest()
+        assert not stop
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)  # the same one, sent on by a launcher
+        assert stop
+        monkeypatch.setattr(StopRequest, "PATIENCE", -1.0)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        for name, handler in kept.items():
+            signal.signal(name, handler)
