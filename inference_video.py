@@ -94,6 +94,8 @@ def main() -> None:
     os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder writes past every log setting
     if args.video is not None and args.video.is_dir():
         raise UserError(f"--video {args.video} is a folder: use --img for pictures")
+    if args.img is not None and not args.img.is_dir():
+        raise UserError(f"--img {args.img} is no folder of pictures: use --video for a video")
     job = VideoJob(args.video or args.img, args.output or default_output(args), options, args.fps_in)
     chosen = cli.predictor_options(args)
     if chosen["device"] is None and torch.cuda.is_available():

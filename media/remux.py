@@ -1,8 +1,10 @@
 """Joining encoded pieces into the final file, with everything else of the source copied beside the picture."""
+import contextlib
 import dataclasses
 import errno
 import heapq
 import os
+import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +20,7 @@ _TEXTS = ("mov_text", "webvtt", "subrip", "ass")
 # What the source's container and encoder say of themselves, which is no longer true of the result.
 _STALE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames",
           "number_of_bytes", "bps", "_statistics", "vendor_id", "creation_time_of_file")
+_MOV = ("mp4", "mov", "ipod")  # what libav calls .mp4, .mov, .m4v
 _SPECIAL_START = ("mpegts", "mpeg")  # formats whose clock starts anywhere: their times are counted from the start
 
 
@@ -95,18 +98,36 @@ def try_output(output: Path, encoding: Encoding, shape: Shape, companions: Compa
             add_encoder(container, encoding, shape)
             if source is not None:
                 _companion_packets(source, container, companions.streams, Fraction(0))
-            container.start_encoding()
+            with _silent():
+                container.start_encoding()
+            unused = sorted({"crf", "preset"} & container.streams.video[0].codec_context.options.keys())
+            if unused:
+                raise UserError(f"{encoding.encoder} knows no --{unused[0]}: leave it out")
     except av.error.FFmpegError as error:
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.ENOSPC, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.ENOENT, errno.ENOSPC, errno.EROFS):
             raise UserError(f"cannot write to {output.parent}: {error.strerror}") from error
-        settings = " ".join(f"{name}={value}" for name, value in encoding.options)
         width, height = padded_size(shape.width, shape.height, encoding.pix_fmt)
-        raise UserError(f"{encoding.encoder} refuses {width}x{height} {encoding.pix_fmt} {settings}: change --crf, "
-                        "--preset, --pix_fmt or --codec") from error
+        settings = " ".join([f"{width}x{height}", encoding.pix_fmt, *map("=".join, encoding.options)])
+        raise UserError(f"{encoding.encoder} refuses {settings}: change --crf, --preset, --pix_fmt or "
+                        "--codec") from error
     finally:
         path.unlink(missing_ok=True)
         if source is not None:
             source.close()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """What encoders print on their own, past libav's log, goes nowhere: what fails is told in one line."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def origin_of(path: Path) -> Fraction:
@@ -136,11 +157,13 @@ def join(pieces: list[tuple[Path, dict]], plan: Plan, companions: Companions, ta
         video = container.add_stream_from_template(first.streams.video[0], opaque=True, time_base=plan.time_base)
         video.codec_context.framerate = shape.rate
         apply_tags(video.codec_context, encoding, shape)
-        if encoding.encoder in ("libx265", "hevc_nvenc") and container.format.name in ("mp4", "mov"):
+        if encoding.encoder in ("libx265", "hevc_nvenc") and container.format.name in _MOV:
             video.codec_context.codec_tag = "hvc1"  # the name Apple's players know
         if matrix:
             video.set_display_matrix(matrix)
-        feeds = [_picture_packets(pieces, plan, origin, video, bytes(video.codec_context.extradata or b""), step)]
+        by_decoding = container.format.name in _MOV
+        feeds = [_picture_packets(pieces, plan, origin, video, bytes(video.codec_context.extradata or b""),
+                                  by_decoding, step)]
         if source is not None:
             _copy_descriptions(source, container, video, picture, origin, stretch)
             feeds.append(_companion_packets(source, container, companions.streams, origin))
@@ -176,9 +199,12 @@ def _true_still(metadata: dict) -> dict:
     return {name: value for name, value in metadata.items() if not name.lower().startswith(_STALE)}
 
 
-def _picture_packets(pieces, plan: Plan, origin: Fraction, video, extradata: bytes,
+def _picture_packets(pieces, plan: Plan, origin: Fraction, video, extradata: bytes, by_decoding: bool,
                      step) -> Iterator[tuple[float, av.Packet]]:
-    """The pieces' packets with their real times: shown at their ticks, decoded `delay` frames ahead."""
+    """The pieces' packets with their real times: shown at their ticks, decoded `delay` frames ahead.
+
+    by_decoding: the container takes the sum of the steps between decoding times for the length of the video.
+    """
     ticks = plan.ticks
     shift = round(origin / plan.time_base)
     delay = max(note["delay"] for _, note in pieces)
@@ -200,6 +226,8 @@ def _picture_packets(pieces, plan: Plan, origin: Fraction, video, extradata: byt
                 packet.pts = ticks[number] - shift
                 packet.dts = (ticks[position - delay] if position >= delay
                               else ticks[0] - (delay - position) * lead) - shift
+                if by_decoding and position == len(ticks) - 1:
+                    packet.duration = max(1, plan.end - (packet.dts + shift) - delay * lead)
                 position += 1
                 step()
                 yield float(packet.dts * plan.time_base), packet

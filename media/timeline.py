@@ -189,9 +189,9 @@ def plan_fps(source: SourceTimes, fps: Fraction, slow: bool = False) -> Plan:
     return _slowed(plan, fps / source.rate) if slow else plan
 
 
-def check_fps(fps: Fraction, source_rate: Fraction) -> None:
-    """Raise UserError if `fps` is below the source's rate by more than a thousandth (23.976 counts as 24)."""
-    if fps * Fraction(1002, 1000) < source_rate:
+def check_fps(fps: Fraction, source_rate: Fraction, slack: Fraction = Fraction(2, 1000)) -> None:
+    """Raise UserError if `fps` is below the source's rate by more than `slack` of it (23.976 counts as 24)."""
+    if fps * (1 + slack) < source_rate:
         raise UserError(f"--fps {float(fps):g} is below the source's {float(source_rate):.6g} frames per second: "
                         f"frames would be lost; give at least {math.ceil(source_rate)}, or --multi")
 

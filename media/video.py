@@ -72,7 +72,7 @@ class VideoJob:
         _check_options(options)
         self.source = PictureSource(source, fps_in) if Path(source).is_dir() else VideoSource(source)
         if options.fps is not None:
-            check_fps(options.fps * Fraction(101, 100), self.source.rate)  # the header's rate is only roughly right
+            check_fps(options.fps, self.source.rate, Fraction(1, 100))  # the header's rate is only roughly right
         look = self.source.look
         self.encoding = choose_encoding(options.codec, options.crf, options.preset, options.pix_fmt, look.depth)
         width, height = round(look.width * options.upscale), round(look.height * options.upscale)

@@ -25,6 +25,7 @@ class Codec:
     formats: tuple[str, str]  # pixel formats for sources of 8 bits, and of more
     crf: int | None = None
     options: tuple[tuple[str, str], ...] = ()
+    worst: int = 51  # the highest crf
 
 
 # mbtree=0: on CPUs with AVX-512 x264's macroblock tree reads memory it has not written (found in core 165), and gives
@@ -32,8 +33,8 @@ class Codec:
 CODECS = {
     "h264": Codec("libx264", ("yuv420p", "yuv420p10le"), 16, (("mbtree", "0"),)),
     "hevc": Codec("libx265", ("yuv420p", "yuv420p10le"), 18, (("x265-params", "log-level=error:frame-threads=4"),)),
-    "av1": Codec("libsvtav1", ("yuv420p", "yuv420p10le"), 20, (("svtav1-params", "lp=4"),)),
-    "vp9": Codec("libvpx-vp9", ("yuv420p", "yuv420p10le"), 20, (("b", "0"), ("row-mt", "1"))),
+    "av1": Codec("libsvtav1", ("yuv420p", "yuv420p10le"), 20, (("svtav1-params", "lp=4"),), 63),
+    "vp9": Codec("libvpx-vp9", ("yuv420p", "yuv420p10le"), 20, (("b", "0"), ("row-mt", "1")), 63),
     "prores": Codec("prores_ks", ("yuv422p10le", "yuv422p10le"), None, (("profile", "hq"), ("vendor", "apl0"))),
     "ffv1": Codec("ffv1", ("yuv444p", "yuv444p10le"), None, (("level", "3"), ("g", "1"), ("slices", "16"))),
 }
@@ -85,7 +86,9 @@ def choose_encoding(codec: str = "h264", crf: float | None = None, preset: str |
     if crf is None:
         crf = known.crf
     elif known.crf is None and known in CODECS.values():
-        raise UserError(f"{codec} has no --crf: leave it out")
+        raise UserError(f"{codec} knows no --crf: leave it out")
+    elif not 0 <= crf <= known.worst:
+        raise UserError(f"--crf {crf:g} is not between 0 and {known.worst}")
     if crf is not None:
         options["crf"] = f"{crf:g}"
     if preset is not None:

@@ -72,6 +72,9 @@ def test_variable_frame_rate_keeps_its_times(tmp_path):
     expected = [F(t, 1000) for a, b in zip(stamps, stamps[1:]) for t in (F(a), F(a + b, 2))]
     assert times(tmp_path / "b.mp4") == expected
     assert end_of(tmp_path / "b.mp4") == end_of(source)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.duration * stream.time_base == F(stamps[-1], 1000)
     run(source, tmp_path / "c.mp4", fps=F(50))
     assert times(tmp_path / "c.mp4") == [F(k, 50) for k in range(len(times(tmp_path / "c.mp4")))]
     edges = list(zip(stamps[:5], (40, 60, 80, 100, 120)))
@@ -400,9 +403,10 @@ def test_second_process_on_the_same_output_is_refused(tmp_path):
 def test_mistakes_are_found_at_once(tmp_path):
     source = write_levels(tmp_path / "a.mp4", 3)
     for output, options, word in [
-            ("b.mp4", {"fps": F(20)}, "below the source"), ("b.mp4", {"codec": "nope"}, "hevc"),
+            ("b.mp4", {"fps": F(20)}, "--fps 20 is below the source"), ("b.mp4", {"codec": "nope"}, "hevc"),
             ("b.xyz", {}, "name ending in"), ("b.webm", {}, "cannot hold"),
-            ("b.mp4", {"preset": "quickest"}, "refuses"),
+            ("b.mp4", {"preset": "quickest"}, "refuses"), ("b.mp4", {"crf": 52}, "between 0 and 51"),
+            ("b.mp4", {"codec": "mpeg4", "crf": 5}, "mpeg4 knows no --crf"),
             ("a.mp4", {}, "source itself"), ("a.mp4/b.mp4", {}, "cannot write"), ("b.mp4", {"upscale": 9}, "upscale"),
             ("b.mp4", {"pix_fmt": "yuva420p"}, "yuva420p")]:
         with pytest.raises(UserError, match=word) as caught:
