@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from common.errors import UserError
+from common.memory import keep_freed_memory
 
 MOST_EXP = 10
 
@@ -16,6 +17,7 @@ def run(main: Callable[[], None]) -> None:
 
     Ctrl-C ends with code 130. Anything else is a bug in this project and keeps its traceback.
     """
+    keep_freed_memory()
     try:
         main()
     except UserError as error:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from model.block_input import BlockInput
+from model.warp import select
 
 SCALES = (1, 2, 4)  # a block works on its input at full, half or quarter size
 
@@ -19,7 +20,10 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class ResidualBlock(nn.Module):
-    """PReLU(beta * conv(PReLU(conv(x))) + x). Beta is one number a channel and starts at 0: the identity."""
+    """PReLU(beta * conv(PReLU(conv(x))) + x). Beta is one number a channel and starts at 0: the identity.
+
+    For inference beta may be folded into the second convolution (model/prepare.py); it is None then.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -28,7 +32,8 @@ class ResidualBlock(nn.Module):
         self.prelu = nn.PReLU(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.prelu(torch.addcmul(x, self.conv(x), self.beta.to(x.dtype)))
+        change = self.conv(x)
+        return self.prelu(change.add_(x) if self.beta is None else torch.addcmul(x, change, self.beta.to(x.dtype)))
 
 
 class AggregationBlock(nn.Module):
@@ -44,18 +49,17 @@ class AggregationBlock(nn.Module):
 
     def at_scale(self, x: BlockInput, scale: int) -> torch.Tensor:
         """Process every sample at 1/`scale` of its size."""
-        return enlarge(self.residual(self.stem(x.at_scale(scale))), scale)
+        conv, prelu = self.stem
+        return enlarge(self.residual(prelu(x.at_scale(scale).convolved(conv))), scale)
 
     def forward(self, x: BlockInput, scales: torch.Tensor) -> torch.Tensor:
         """Process each sample at its own scale only. `scales`: (N,) whole numbers on the CPU, of SCALES."""
         chosen = scales.unique().tolist()
         if len(chosen) == 1:
             return self.at_scale(x, chosen[0])
-        out = torch.empty_like(x.feature)
-        for scale in chosen:
-            members = (scales == scale).nonzero()[:, 0].to(out.device)
-            out = out.index_copy(0, members, self.at_scale(x.of(members), scale))
-        return out
+        members = [(scales == scale).nonzero()[:, 0].to(x.owner.device) for scale in chosen]
+        groups = [self.at_scale(x.of(some), scale) for some, scale in zip(members, chosen)]
+        return select(torch.cat(groups), torch.cat(members).argsort())
 
     def mix(self, x: BlockInput, fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
         """All three scales, mixed by the selector's bits: what training needs for the straight-through gradient.
@@ -82,7 +86,8 @@ class ScaleSelector(nn.Module):
     def forward(self, x: BlockInput) -> torch.Tensor:
         # Published as a 1x1 convolution of stride 1 and then one of stride 2; the second looks at
         # every other point only, so the first need not compute the rest.
-        pooled = self.reduce(self.squeeze(x.at_every_other())).mean((2, 3))
+        conv, prelu = self.squeeze
+        pooled = self.reduce(prelu(x.at_every_other().convolved(conv))).mean((2, 3))
         return torch.sigmoid(self.decide(pooled).float())
 
 

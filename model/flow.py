@@ -41,7 +41,7 @@ class FlowEstimation(nn.Module):
             scales its samples were processed at, (B*T,).
         """
         owner = owners(len(timesteps), timesteps.numel(), timesteps.device)
-        feature = self.fuse(torch.cat((features0, features1), 1)).index_select(0, owner)
+        feature = self.fuse(torch.cat((features0, features1), 1))
         x = BlockInput(feature, None, features0, features1, owner, timesteps.flatten())
         state = None
         used = []
@@ -67,7 +67,7 @@ class FlowEstimation(nn.Module):
 
 def half_resolution(state: torch.Tensor) -> torch.Tensor:
     """The flow state at half resolution, (N, 6, h, w), its values still in full-resolution pixels."""
-    return state.unflatten(1, (6, 4)).mean(2)
+    return (state[:, 0::4] + state[:, 1::4] + state[:, 2::4] + state[:, 3::4]) / 4  # faster than a mean over fours
 
 
 def full_resolution(state: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from common.errors import UserError
+from model.aggregation import ResidualBlock
 from model.safa import SAFA
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -35,10 +36,13 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 def prepare_for_inference(model: SAFA, device: torch.device, precision: str, compile: bool = False) -> SAFA:
-    """A copy of the network for inference: frozen BatchNorm folded, channels last, in `precision` on `device`."""
+    """A copy of the network for inference: all that can be folded is, channels last, in `precision` on `device`."""
     model = copy.deepcopy(model).eval().requires_grad_(False)
     fold_batchnorm(model)
+    fold_residual_scales(model)
     model = model.to(device, DTYPES[precision], memory_format=torch.channels_last)
+    if precision == "bf16" and device.type == "cpu" and not compile:
+        replace_prelu(model)
     if compile:
         model.encode = torch.compile(model.encode, dynamic=False)
         model.interpolate = torch.compile(model.interpolate, dynamic=False)
@@ -53,6 +57,35 @@ def fold_batchnorm(model: nn.Module) -> None:
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
+
+
+def fold_residual_scales(model: nn.Module) -> None:
+    """Put every residual block's beta into its second convolution."""
+    for block in model.modules():
+        if isinstance(block, ResidualBlock):
+            last = block.conv[-1]
+            last.weight.mul_(block.beta.view(-1, 1, 1, 1))
+            last.bias.mul_(block.beta.flatten())
+            block.beta = None
+
+
+class MaximumPReLU(nn.Module):
+    """PReLU as max(x, slope * x): the same where no slope is above 1, and twice as fast on a CPU in bf16."""
+
+    def __init__(self, slopes: torch.Tensor):
+        super().__init__()
+        self.register_buffer("slopes", slopes.view(1, -1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.maximum(x, x * self.slopes)
+
+
+def replace_prelu(model: nn.Module) -> None:
+    """Use `MaximumPReLU` wherever it is the same."""
+    for parent in model.modules():
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.PReLU) and child.weight.max() <= 1:
+                setattr(parent, name, MaximumPReLU(child.weight.detach()))
 
 
 def compile_parts(model: SAFA) -> None:

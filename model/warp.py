@@ -32,6 +32,11 @@ def owners(pictures: int, samples: int, device: torch.device) -> torch.Tensor:
     return torch.arange(pictures, device=device).repeat_interleave(samples // pictures)
 
 
+def select(x: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+    """Some samples of (N, C, H, W), in channels-last layout, which indexing as such would lose."""
+    return x.permute(0, 2, 3, 1).index_select(0, members).permute(0, 3, 1, 2)
+
+
 def sample(image: torch.Tensor, points: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
     """Bilinear samples at any points; points outside take the border's colour.
 

@@ -60,18 +60,25 @@ def test_both_ways_of_warping_have_the_same_gradients():
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
-def test_block_input_is_the_joined_input_resized(scale):
+def test_block_input_convolved_in_parts_is_the_joined_one_convolved(scale):
     torch.manual_seed(1)
-    feature, features0, features1 = torch.rand(3, 20, 8, 12), torch.rand(1, 20, 8, 12), torch.rand(1, 20, 8, 12)
-    flow, times = 4 * torch.randn(3, 6, 8, 12), torch.tensor([0.1, 0.5, 0.9])
-    x = BlockInput(feature, flow, features0, features1, owners(1, 3, feature.device), times)
-    joined = torch.cat((feature, flow, backward_warp(features0, 0.5 * flow[:, :2]),
-                        backward_warp(features1, 0.5 * flow[:, 2:4]), times.view(3, 1, 1, 1).expand(3, 1, 8, 12)), 1)
-    expected = F.interpolate(joined, scale_factor=1 / scale, mode="bilinear", align_corners=False)
-    assert torch.allclose(x.at_scale(scale), expected, atol=1e-5)
-    assert torch.allclose(x.at_every_other(), joined[..., ::2, ::2], atol=1e-5)
-    some = x.of(torch.tensor([2, 0]))
-    assert torch.allclose(some.at_scale(scale), expected[[2, 0]], atol=1e-5)
+    feature, features0, features1 = torch.rand(6, 20, 8, 12), torch.rand(2, 20, 8, 12), torch.rand(2, 20, 8, 12)
+    flow, times, owner = 4 * torch.randn(6, 6, 8, 12), torch.rand(6), owners(2, 6, feature.device)
+    conv, looking_once = torch.nn.Conv2d(67, 5, 3, padding=1), torch.nn.Conv2d(67, 5, 1)
+    plane = times.view(6, 1, 1, 1).expand(6, 1, 8, 12)
+    warped = [backward_warp(features, 0.5 * flow[:, part])
+              for features, part in ((features0, slice(0, 2)), (features1, slice(2, 4)))]
+    later = torch.cat((feature, flow, *warped, plane), 1)
+    shared = feature[:2]  # before the first block: one feature a pair, and no flow
+    first = torch.cat((shared[owner], torch.zeros_like(flow), features0[owner], features1[owner], plane), 1)
+    for joined, x in ((later, BlockInput(feature, flow, features0, features1, owner, times)),
+                      (first, BlockInput(shared, None, features0, features1, owner, times))):
+        expected = conv(F.interpolate(joined, scale_factor=1 / scale, mode="bilinear", align_corners=False))
+        assert torch.allclose(x.at_scale(scale).convolved(conv), expected, atol=1e-5)
+        assert torch.allclose(x.at_every_other().convolved(looking_once), looking_once(joined[..., ::2, ::2]),
+                              atol=1e-5)
+        some = torch.tensor([4, 0, 3])
+        assert torch.allclose(x.of(some).at_scale(scale).convolved(conv), expected[some], atol=1e-5)
 
 
 def test_enlarging_keeps_a_ramp():
