@@ -15,7 +15,7 @@ from data.base import Dataset
 from data.textures import draw_mask, load_photos, make_textures
 
 _SUPERSAMPLING = 2
-_MOVE = (0.5, 40.0)  # range of motion over the window, pixels at a crop of 128; drawn evenly in its logarithm
+_MOVE = (0.5, 60.0)  # range of motion over the window, pixels at a crop of 128; drawn evenly in its logarithm
 _EPOCH = 10000
 
 
