@@ -16,6 +16,7 @@ from media.timeline import Plan
 from media.video_write import Encoding, Shape, add_encoder, apply_tags, padded_size
 
 _SOUND = ("aac", "libopus", "libmp3lame", "flac", "pcm_s16le")
+_TRANSPORTED = ("aac", "ac3", "eac3", "mp2", "mp3", "dts", "truehd", "opus", "dvb_subtitle", "dvb_teletext")
 _TEXTS = ("mov_text", "webvtt", "subrip", "ass")
 # What the source's container and encoder say of themselves, which is no longer true of the result.
 _STALE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames",
@@ -58,7 +59,7 @@ def plan_companions(path: Path | None, output: Path, picture: int | None, sound:
     suffix = output.suffix.lower()
     with av.open(str(path), metadata_errors="replace") as source:
         probe = av.open(f"probe{suffix}", "w")  # no file appears before something is written
-        names = probe.supported_codecs
+        names = _TRANSPORTED if probe.format.name == "mpegts" else probe.supported_codecs
         for stream in source.streams:
             what = f"{stream.type} stream {stream.index}"
             codec = stream.codec_context.codec if stream.codec_context is not None else None
@@ -174,6 +175,9 @@ def join(pieces: list[tuple[Path, dict]], plan: Plan, companions: Companions, ta
 
 
 def _holds(probe, stream) -> bool:
+    # libav writes anything into a transport stream, and reads it back as data.
+    if probe.format.name == "mpegts" and stream.codec_context.codec.canonical_name not in _TRANSPORTED:
+        return False
     try:
         probe.add_stream_from_template(stream, opaque=True)
     except ValueError:
@@ -196,7 +200,9 @@ def _copy_descriptions(source, container, video, picture: int | None, origin: Fr
 
 
 def _true_still(metadata: dict) -> dict:
-    return {name: value for name, value in metadata.items() if not name.lower().startswith(_STALE)}
+    # What MP4 files call a stream's name is read as `name`, but written only as `title`.
+    return {"title" if name == "name" else name: value for name, value in metadata.items()
+            if not name.lower().startswith(_STALE)}
 
 
 def _picture_packets(pieces, plan: Plan, origin: Fraction, video, extradata: bytes, by_decoding: bool,
@@ -283,6 +289,8 @@ class _Copy:
     def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
         if packet is None:
             return []
+        if self.out.name == "mov_text" and bytes(packet) == b"\0\0":
+            return []  # a pause between two texts: MP4 files get their own
         packet.stream = self.out
         return [packet]
 

@@ -275,10 +275,12 @@ def _disk_errors(output: Path) -> Iterator[None]:
     """Turn a full disk and the like into one line for the user."""
     try:
         yield
-    except OSError as error:  # libav's too: it takes on Python's types
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(f"no room to write {output}: {os.strerror(error.errno)}; make room, and the same command "
+    except (OSError, UserError) as error:
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        code = cause.errno if isinstance(cause, OSError) else None  # libav's errors take on Python's types
+        if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise UserError(f"no room to write {output}: {os.strerror(code)}; make room, and the same command "
                             "goes on where it stopped") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT, errno.ESTALE):
+        if error is cause and code in (errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT, errno.ESTALE):
             raise UserError(f"cannot go on with {output}: {error}; the same command continues the work") from error
         raise

@@ -182,6 +182,9 @@ def add_encoder(container, encoding: Encoding, shape: Shape):
         UserError: the container does not hold the codec.
     """
     try:
+        codec = av.codec.Codec(encoding.encoder, "w").canonical_name
+        if container.format.name == "mpegts" and codec not in ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"):
+            raise ValueError(f"{codec} would be written, but read back by nobody")
         stream = container.add_stream(encoding.encoder, rate=shape.rate, options=dict(encoding.options))
     except ValueError as error:
         raise UserError(f"{container.format.name} files cannot hold {encoding.encoder}: choose another --codec, or "
