@@ -141,8 +141,10 @@ def origin_of(path: Path) -> Fraction:
 
 def join(pieces: list[tuple[Path, dict]], plan: Plan, companions: Companions, target: Path, encoding: Encoding,
          shape: Shape, matrix: tuple[int, ...] | None = None, picture: int | None = None,
-         stretch: Fraction = Fraction(1), step: Callable[[], object] = lambda: None) -> None:
+         stretch: Fraction = Fraction(1), step: Callable[[], object] = lambda: None) -> int:
     """Write `target` from encoded pieces and the source's other streams; no picture is encoded again.
+
+    Returns how many damaged packets of the other streams were left out.
 
     Args:
         pieces: files written by `VideoPiece`, and what its `close` returned, in order.
@@ -168,10 +170,17 @@ def join(pieces: list[tuple[Path, dict]], plan: Plan, companions: Companions, ta
         if source is not None:
             _copy_descriptions(source, container, video, picture, origin, stretch)
             feeds.append(_companion_packets(source, container, companions.streams, origin))
+        damaged = 0
         for _, packet in heapq.merge(*feeds, key=lambda item: item[0]):
-            container.mux(packet)
+            try:
+                container.mux(packet)
+            except av.error.InvalidDataError:
+                if packet.stream_index == video.index:
+                    raise
+                damaged += 1
     if source is not None:
         source.close()
+    return damaged
 
 
 def _holds(probe, stream) -> bool:

@@ -225,8 +225,10 @@ class VideoJob:
             with atomic_path(self.output) as temporary, tqdm(
                     desc="joining", total=len(plan), unit="frame", disable=not progress, leave=False) as bar:
                 picture = self.source.index if isinstance(self.source, VideoSource) else None
-                join(pieces, plan, self.companions, temporary, self.encoding, self.shape, matrix, picture,
-                     Fraction(stretch), bar.update)
+                damaged = join(pieces, plan, self.companions, temporary, self.encoding, self.shape, matrix, picture,
+                               Fraction(stretch), bar.update)
+            if damaged:
+                say(f"{damaged} damaged packets of sound or subtitles were left out")
         others = parts.remove()
         say(f"{self.output}: {len(plan)} frames, {float(plan.rate):.6g} per second")
         if others:

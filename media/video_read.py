@@ -111,21 +111,16 @@ class VideoSource:
             UserError: the file no longer gives the frames it gave before.
         """
         wanted = {stamps[k]: k for k in range(first, last + 1)} if stamps else None
+        expected = first
         for start in self._starts(stamps[first]) if stamps else [None]:
-            found = self._read_from(start, wanted, first, last)
-            head = next(found, None)
-            if head is not None and head[0] == first:
-                yield head
-                expected = first + 1
-                for number, picture in found:
-                    if number != expected:
-                        break
-                    yield number, picture
-                    expected += 1
-                if expected <= last:
-                    raise UserError(f"frame {expected} of {self.path} cannot be read again: has the file changed?")
+            for number, picture in self._read_from(start, wanted, expected, last):
+                if number != expected:
+                    break  # damage hides frames, depending on where decoding starts
+                yield number, picture
+                expected += 1
+            if expected > last:
                 return
-        raise UserError(f"frame {first} of {self.path} cannot be read again: has the file changed?")
+        raise UserError(f"frame {expected} of {self.path} cannot be read again: has the file changed?")
 
     def _read_from(self, start: int | None, wanted: dict[int, int] | None, first: int,
                    last: int) -> Iterator[tuple[int, np.ndarray]]:

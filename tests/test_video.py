@@ -1,4 +1,5 @@
 """Whole jobs on real little files, with a blending stand-in for the network; the results are decoded back."""
+import resource
 import struct
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ from video_files import (
     levels,
     moving_picture,
     near,
+    packets,
     run,
     times,
     write_levels,
@@ -219,6 +221,49 @@ def test_cut_off_file_gives_what_is_there(tmp_path, suffix, kept):
         start = F(container.start_time, av.time_base) if suffix == ".ts" else 0
     for time, picture in decode(tmp_path / "b.mp4")[::2]:
         assert np.abs(picture - originals[time + start].astype(int)).mean() < 5, time
+
+
+def test_holes_in_a_file_are_passed_over(tmp_path):
+    """Where frames cannot be found from a nearby start, as in the first look, decoding starts further back."""
+    whole = write_video(tmp_path / "a.mpg", [moving_picture(2 * (k % 20), 64, 48) for k in range(60)],
+                        codec="mpeg2video", options={"g": "12", "bf": "2"})
+    data = whole.read_bytes()
+    for part in (2, 3, 5):
+        start = len(data) * part // 9
+        source = tmp_path / f"{part}.mpg"
+        source.write_bytes(data[:start] + data[start + 700:])
+        run(source, tmp_path / f"{part}.mkv", segment=16)
+        shown = times(tmp_path / f"{part}.mkv")
+        assert len(shown) >= 80 and shown == sorted(set(shown)) and shown[-1] - shown[0] > F(3, 2)
+
+
+def test_damaged_sound_is_left_out(tmp_path):
+    source = write_levels(tmp_path / "a.ts", 8, audio=(0.6, "aac"))
+    with av.open(str(source)) as container:
+        heads = [bytes(packet)[:9] for packet in container.demux(audio=0) if packet.size]
+    data = source.read_bytes()
+    position = data.index(heads[2])
+    source.write_bytes(data[:position + 3] + b"\0\0\0" + data[position + 6:])  # the length in the packet's header
+    assert "damaged packets of sound" in run(source, tmp_path / "b.mkv")
+    assert len(times(tmp_path / "b.mkv")) == 16
+    assert 0 < len(packets(tmp_path / "b.mkv", "audio")) < len(heads)
+
+
+def test_full_disk_is_one_line_and_loses_nothing(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 8)
+    more = {"codec": "ffv1", "upscale": 4, "segment": 4}
+    run(source, tmp_path / "whole.mkv", **more)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    biggest = (tmp_path / "whole.mkv").stat().st_size // 2  # room for each segment, but not for all of it
+    resource.setrlimit(resource.RLIMIT_FSIZE, (biggest, limits[1]))
+    try:
+        with pytest.raises(UserError, match="no room to write .*b.mkv.*goes on where it stopped"):
+            run(source, tmp_path / "b.mkv", **more)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "b.mkv").exists()
+    assert "going on: 4 of 4" in run(source, tmp_path / "b.mkv", **more)
+    assert (tmp_path / "b.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
 
 
 def test_pictures_in_and_out(tmp_path):
