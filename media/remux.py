@@ -13,6 +13,7 @@ import av
 
 from common.errors import UserError
 from media.timeline import Plan
+from media.video_read import demuxed
 from media.video_write import Encoding, Shape, add_encoder, apply_tags, padded_size
 
 _SOUND = ("aac", "libopus", "libmp3lame", "flac", "pcm_s16le")
@@ -267,13 +268,8 @@ def _companion_packets(source, container, streams: list[Companion], origin: Frac
     shifts = {index: round(origin / source.streams[index].time_base) for index in feeds}
 
     def packets() -> Iterator[tuple[float, av.Packet]]:
-        demuxed = source.demux([source.streams[index] for index in feeds]) if feeds else iter(())
         now = 0.0
-        while True:
-            try:
-                packet = next(demuxed, None)
-            except av.error.FFmpegError:
-                packet = None
+        for packet in demuxed(source, [source.streams[index] for index in feeds]) if feeds else ():
             if packet is None:
                 break
             feed = feeds[packet.stream.index]

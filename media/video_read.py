@@ -80,13 +80,9 @@ class VideoSource:
         corrupt: set[int | None] = set()
         with self._open() as container:
             stream = self._stream(container)
-            packets = container.demux(stream)
-            while True:
-                try:
-                    packet = next(packets, None)
-                except av.error.FFmpegError:
-                    packet, damaged = None, damaged + 1
+            for packet in demuxed(container, [stream]):
                 if packet is None:
+                    damaged += 1
                     break
                 if packet.is_corrupt:
                     corrupt.add(packet.pts)
@@ -146,12 +142,8 @@ class VideoSource:
 
     def _decode(self, container, stream, must_reach: int | None) -> Iterator[av.VideoFrame]:
         """Decoded frames, with damage skipped as in `scan`; nothing if decoding would start after `must_reach`."""
-        packets, begun = container.demux(stream), False
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError:
-                return
+        begun = False
+        for packet in demuxed(container, [stream]):
             if packet is None:
                 return
             # A key frame shown after the wanted one has leading frames that lack their references.
@@ -177,10 +169,9 @@ class VideoSource:
         return stream
 
     def _first_look(self, container, stream) -> Look:
-        try:
-            frame = next(container.decode(stream))
-        except (StopIteration, av.error.FFmpegError) as error:
-            raise UserError(f"no frame of {self.path} can be decoded") from error
+        frame = next(self._decode(container, stream, must_reach=None), None)
+        if frame is None:
+            raise UserError(f"no frame of {self.path} can be decoded")
         if colour.has_alpha(frame.format):
             self.notes.append("the alpha channel is dropped")
         if frame.interlaced_frame:
@@ -205,6 +196,20 @@ class VideoSource:
         if (frame.width, frame.height) == (self.look.width, self.look.height):
             return frame
         return frame.reformat(width=self.look.width, height=self.look.height, interpolation="BICUBIC")
+
+
+def demuxed(container, streams: list) -> Iterator[av.Packet | None]:
+    """The streams' packets; None at last where the file cannot be read any further."""
+    packets = container.demux(streams)
+    while True:
+        try:
+            yield from packets
+            return
+        except IndexError:  # PyAV does not know streams that appear on the way, as in transport streams: pass over them
+            packets = container.demux(streams)
+        except av.error.FFmpegError:
+            yield None
+            return
 
 
 class PictureSource:

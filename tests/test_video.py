@@ -237,6 +237,15 @@ def test_holes_in_a_file_are_passed_over(tmp_path):
         assert len(shown) >= 80 and shown == sorted(set(shown)) and shown[-1] - shown[0] > F(3, 2)
 
 
+def test_recording_that_starts_between_key_frames(tmp_path):
+    whole = write_video(tmp_path / "a.ts", [moving_picture(2 * (k % 20), 64, 48) for k in range(40)],
+                        options={"g": "12", "crf": "10"})
+    data = whole.read_bytes()
+    (tmp_path / "b.ts").write_bytes(data[len(data) // 188 // 8 * 188:])
+    run(tmp_path / "b.ts", tmp_path / "c.mkv")
+    assert 40 <= len(times(tmp_path / "c.mkv")) < 80
+
+
 def test_damaged_sound_is_left_out(tmp_path):
     source = write_levels(tmp_path / "a.ts", 8, audio=(0.6, "aac"))
     with av.open(str(source)) as container:
