@@ -22,7 +22,7 @@ from common import cli
 from common.errors import UserError
 from data.base import Mixture
 from data.open import open_dataset
-from data.stream import TrainingStream
+from data.stream import TrainingStream, next_batch
 from degradation import make_degradation
 from model.checkpoint import load_model, save_model
 from model.loss import LOSSES, Perceptual, three_frame_loss
@@ -112,7 +112,7 @@ def main():
             loss_sum = 0.0
             for part in range(args.accumulate):
                 waiting = time.perf_counter()
-                targets, inputs, timestep = next(loader)
+                targets, inputs, timestep = next_batch(loader)
                 monitor.waited += time.perf_counter() - waiting
                 inputs, timestep = inputs.to(device, non_blocking=True), timestep.to(device, non_blocking=True)
                 targets = targets.to(device, non_blocking=True).float() / 255

@@ -1,9 +1,11 @@
 """`dataset.py prepare adobe240`: frames out of the published videos, in parallel and resumably."""
-import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import cv2
@@ -77,6 +79,9 @@ def _extract_all(todo: dict[Path, Path], workers: int | None, skip_corrupt: bool
                         problems.append(problem)
                     else:
                         written.append(running[future])
+    except concurrent.futures.process.BrokenProcessPool:
+        raise UserError("an extracting process was killed (is memory short? try fewer --workers); the same command "
+                        "goes on after the videos that are done") from None
     finally:
         pool.shutdown(cancel_futures=True)
     if problems:
@@ -90,6 +95,13 @@ def _start_worker(counter) -> None:
     _decoded = counter
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker without a traceback; the parent reports it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers, which would write on into the folders of the next call."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def extract(file: Path, folder: Path, skip_corrupt: bool = False) -> str | None:

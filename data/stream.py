@@ -1,13 +1,16 @@
 """The order of training: an endless sequence of samples that any number of workers and ranks can share."""
 import functools
 import os
+import re
 import time
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
+from common.errors import UserError
 from data.base import Dataset, Mixture
 from data.sample import Degrade
 
@@ -58,6 +61,17 @@ class TrainingStream(torch.utils.data.Dataset):
 def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
     # The spawn key keeps these draws apart from the samples' own, whatever seed, epoch and position are.
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,))).permutation(length)
+
+
+def next_batch(loader: Iterator) -> list[torch.Tensor]:
+    """The next batch of a `DataLoader` of a stream; an error in a worker is raised as the worker had it.
+
+    The loader itself makes its message the text of a whole traceback, with the error in the last line.
+    """
+    try:
+        return next(loader)
+    except UserError as error:
+        raise UserError(re.sub(r"(?s).*\n[\w.]+: ", "", str(error).rstrip())) from None
 
 
 def samples_per_second(stream: TrainingStream, samples: int = 200) -> float:

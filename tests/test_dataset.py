@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -401,6 +402,24 @@ def test_prepare_resumes_and_reports_damage(tmp_path, capsys):
     (videos / "more" / "IMG_1.mp4").write_bytes(good)
     with pytest.raises(UserError, match="rename one"):
         prepare_adobe240(videos, output)
+
+
+def test_prepare_killed_ends_its_workers_and_can_be_run_again(tmp_path):
+    videos, output = tmp_path / "videos", tmp_path / "frames"
+    videos.mkdir()
+    for name in "ab":
+        write_video(videos / f"{name}.mov", 30, size=(640, 480))
+    command = [sys.executable, "dataset.py", "prepare", "adobe240", "--videos", videos, "--output", output]
+    process = subprocess.Popen([*command, "--workers", "1"], cwd=ROOT, stderr=subprocess.PIPE)
+    while not (output / ".a.tmp" / "1.png").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.communicate(timeout=30)  # the pipe closes when the last of its processes has ended
+    assert not (output / "a").exists()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert [len(list((output / name).iterdir())) for name in "ab"] == [30, 30]
+    assert sorted(path.name for path in output.iterdir()) == ["a", "b"]
 
 
 def run_main(monkeypatch, *arguments) -> None:

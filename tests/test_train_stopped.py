@@ -122,6 +122,22 @@ def test_stopped_by_a_signal_to_all_its_processes_and_resumed_is_exact(monkeypat
     assert same(run(monkeypatch, tmp_path / "whole", *options), parts)
 
 
+def test_error_in_a_worker_is_one_line_and_ends_all_processes(tmp_path):
+    """Python ends leftover workers by SIGTERM and waits for them: those that ignored it would wait for ever."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(12):
+        (frames / f"{number}.ppm").write_bytes(b"P6 40 32 255\n" + bytes([20 * number]) * (40 * 32 * 3))
+    (frames / "5.ppm").write_bytes(b"no picture")
+    options = [*SMALL[2:], "--num_workers", "1", "--max_steps", "500", "--routing", "coarse"]
+    command = [sys.executable, "train.py", "--dataset", "folder", "--data", frames, "--gap", "2", *options]
+    done = subprocess.run([*command, "--output", tmp_path / "out"], cwd=ROOT, capture_output=True, text=True,
+                          timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"train.py: error: cannot read {frames / '5.ppm'}: not a picture")
+    assert "Traceback" not in done.stderr
+
+
 def spoil(monkeypatch, steps):
     """Make the loss of these steps (counted from 0) infinite or not a number."""
     calls, honest = [], train.three_frame_loss

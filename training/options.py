@@ -32,8 +32,8 @@ def parse_arguments(description: str) -> argparse.Namespace:
     length.add_argument("--epochs", type=positive_int, default=220)
     length.add_argument("--max_steps", type=positive_int)
     steps.add_argument("--stop_after", type=positive_int, metavar="N", help="save and end after N steps of this call")
-    steps.add_argument("--lr", type=positive_number, default=2e-4, help="peak, for a batch of 24 in all (6 on each of 4 GPUs); "
-                       "scaled in proportion (default 2e-4)")
+    steps.add_argument("--lr", type=positive_number, default=2e-4, help="peak, for a batch of 24 in all (6 on each of "
+                       "4 GPUs); scaled in proportion (default 2e-4)")
     steps.add_argument("--warmup", type=int, default=2000, help="steps (default 2000)")
     steps.add_argument("--weight_decay", type=float, default=1e-4)
     steps.add_argument("--clip", type=positive_number, default=1.0, help="bound of the gradient's norm (default 1)")

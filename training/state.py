@@ -1,8 +1,10 @@
 """The training state: everything needed to go on as if nothing had happened."""
 import io
+import os
 import pickle
 import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -92,6 +94,17 @@ class StopRequest:
 
 
 def leave_stopping_to_parent(_worker: int) -> None:
-    """For a loader's worker: signals reach whole process groups, but the training wants its workers to the end."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
+    """For a loader's worker: signals reach whole process groups, but the training needs its workers until it has saved.
+
+    A SIGTERM from the parent itself is obeyed: that is how Python ends such processes.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+
+
+def _obey(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
