@@ -108,7 +108,7 @@ def test_stopped_by_a_signal_to_all_its_processes_and_resumed_is_exact(monkeypat
     options = ["--max_steps", "40", "--save_every", "1000", "--routing", "coarse"]
     command = [sys.executable, "train.py", *SMALL, "--num_workers", "1", *options, "--output", str(tmp_path / "parts")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+                               start_new_session=True)
     seen = ""
     while not re.search(r"\b[1-9]\d*/40 ", seen) and (piece := process.stderr.read(1)):
         seen += piece
