@@ -2,12 +2,15 @@
 
     python3 -m benchmark.speed                                # a pair of 160x96 frames to three of 640x384
     python3 -m benchmark.speed --size 320x180 --timesteps 2 --precision fp32 bf16 --scales 1 2 4 --json speed.json
+    python3 -m benchmark.speed --video                        # a video to twice its frames, each frame encoded once
     python3 -m benchmark.speed --train --precision bf16       # training steps, batch 6, crop 128
     python3 -m benchmark.speed --data                         # the loader, and its reduction against a loop over rows
 
 Times are medians of warm runs; memory is the process's peak. The share of the peak counts the job at the
 multiply-adds of the published network at the scales used, whatever arithmetic is saved, over the rate of a
-large matrix product in the same precision, measured in the same run: compare shares, not milliseconds.
+large matrix product in the same precision, measured in the same run: compare shares, not milliseconds. With
+--video the job is counted as the published network is used, pair by pair: three moments (0, 1/2, 1) of every pair
+and both its frames encoded, where two new frames come out; so the share may well be above 1.
 """
 import argparse
 import json
@@ -30,6 +33,8 @@ from model.cost import multiply_adds
 from model.loss import three_frame_loss
 from model.prepare import DTYPES, prepare_for_inference, resolve_device
 
+VIDEO_FRAMES = 5
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.Parser(description=__doc__)
@@ -42,6 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", metavar="PATH")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--runs", type=positive_int, default=5)
+    parser.add_argument("--video", action="store_true", help=f"time a video of {VIDEO_FRAMES} frames instead of a pair")
     parser.add_argument("--train", action="store_true", help="time training steps instead")
     parser.add_argument("--data", action="store_true", help="time the loader instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to a file as well")
@@ -69,23 +75,28 @@ def network_rows(args: argparse.Namespace, device: torch.device):
         model = prepare_for_inference(trained, device, precision, args.compile)
         for size in args.size:
             width, height = parse_size(size)
-            for moments in args.timesteps:
-                frame0, frame1 = moving_noise(height, width, device)
-                times = torch.linspace(0, 1, moments, device=device)[None]
+            frames = moving_noise(VIDEO_FRAMES if args.video else 2, height, width, device)
+            for moments in [2] if args.video else args.timesteps:
+                times = (torch.tensor([[0, 0.5]]) if args.video else torch.linspace(0, 1, moments)[None]).to(device)
                 for choice in args.scales:
                     scales = None if choice == "chosen" else torch.full((model.blocks, moments), int(choice))
                     used = []
 
                     @torch.inference_mode()
-                    def job(scales=scales, used=used, frame0=frame0, frame1=frame1, times=times, model=model):
-                        features = [model.encode(frame) for frame in (frame0, frame1)]
-                        used[:] = model.interpolate(frame0, frame1, *features, times, scales).scales
+                    def job(model=model, frames=frames, times=times, scales=scales, used=used):
+                        previous, before = frames[0], model.encode(frames[0])
+                        for frame in frames[1:]:
+                            features = model.encode(frame)
+                            used[:] = model.interpolate(previous, frame, before, features, times, scales).scales
+                            previous, before = frame, features
                     median, spread = timed(job, args.runs, device)
                     blocks = [[int(block[i]) for block in used] for i in range(moments)]
-                    work = multiply_adds(height, width, blocks, model.channels)
+                    counted = [*blocks, blocks[-1]] if args.video else blocks
+                    work = (len(frames) - 1) * multiply_adds(height, width, counted, model.channels)
                     yield {"size": f"{width}x{height}", "timesteps": moments, "precision": precision,
-                           "device": str(device), "scales": choice, "compiled": args.compile,
-                           "ms_per_frame": round(1e3 * median / moments, 1), "spread_percent": round(100 * spread, 1),
+                           "device": str(device), "scales": choice, "compiled": args.compile, "frames": len(frames),
+                           "ms_per_frame": round(1e3 * median / moments / (len(frames) - 1), 1),
+                           "spread_percent": round(100 * spread, 1),
                            "gmac": round(work / 1e9, 1), "gflops_per_s": round(2 * work / median / 1e9, 1),
                            "gemm_peak_gflops_per_s": round(peak / 1e9, 1),
                            "share_of_peak": round(2 * work / median / peak, 3),
@@ -167,12 +178,12 @@ def matrix_product_rate(device: torch.device, dtype: torch.dtype, size: int = 20
     return 2 * size**3 / timed(lambda: a @ b, 10, device)[0]
 
 
-def moving_noise(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two (1, 3, H, W) pictures of smooth noise, the second moved by a few pixels."""
+def moving_noise(count: int, height: int, width: int, device: torch.device) -> list[torch.Tensor]:
+    """(1, 3, H, W) pictures of smooth noise, each moved by a few pixels from the one before."""
     torch.manual_seed(0)
     noise = torch.nn.functional.interpolate(torch.rand(1, 3, height // 8, width // 8), (height, width), mode="bicubic")
     noise = noise.clamp(0, 1).to(device)
-    return noise, noise.roll((3, 5), (2, 3))
+    return [noise.roll((3 * number, 5 * number), (2, 3)) for number in range(count)]
 
 
 def parse_size(text: str) -> tuple[int, int]:
