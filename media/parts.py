@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows: nothing stops two processes from working on one output there
     fcntl = None
 
-_VERSION = 2  # raised when the same options would give other bytes
+_VERSION = 3  # raised when the same options would give other bytes
 BEAT = 5.0  # seconds between signs of life
 SILENCE = 600.0  # a process without a sign of life for so long is taken to be dead
 
@@ -90,18 +90,22 @@ class Parts:
         target = self.file(segment, suffix)
         temporary = target.with_name(f".{target.stem}.{self.rank}.tmp{suffix}")
         note: dict = {}
-        try:
+        with _becoming(target, temporary):
             yield temporary, note
-            for path in [*temporary.iterdir()] if temporary.is_dir() else [temporary]:
-                with open(path, "rb") as written:
-                    os.fsync(written.fileno())
             if target.is_dir():
                 shutil.rmtree(target)
-            os.replace(temporary, target)
-            note["bytes"] = target.stat().st_size
-            self.save(f"{segment:06d}.json", note)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+        note["bytes"] = target.stat().st_size
+        self.save(f"{segment:06d}.json", note)
+
+    @contextlib.contextmanager
+    def joining(self, output: Path) -> Iterator[Path]:
+        """Give a path to put the result together at, which becomes `output` if the block succeeds.
+
+        It lies among the parts: what a killed process leaves of it goes with them.
+        """
+        temporary = self.folder / f"joined{output.suffix}"
+        with _becoming(output, temporary):
+            yield temporary
 
     def _beat(self) -> None:
         while True:
@@ -142,6 +146,19 @@ class Parts:
         with contextlib.suppress(OSError):
             self.base.rmdir()
         return sorted(self.base.iterdir()) if self.base.is_dir() else []
+
+
+@contextlib.contextmanager
+def _becoming(target: Path, temporary: Path) -> Iterator[None]:
+    """Rename the file or folder `temporary` to `target` if the block succeeds; remove it if not."""
+    try:
+        yield
+        for path in [*temporary.iterdir()] if temporary.is_dir() else [temporary]:
+            with open(path, "rb") as written:
+                os.fsync(written.fileno())
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
 
 
 def _text(path: Path) -> str:

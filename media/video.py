@@ -22,14 +22,13 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import atomic_path
 from media.parts import Parts, fingerprint
 from media.remux import join, plan_companions, try_output
 from media.scene import DEFAULT_THRESHOLD
 from media.survey import Survey, survey
 from media.timeline import Plan, check_fps, encoder_clock, plan_fps, plan_multi
 from media.video_read import PictureSource, VideoSource
-from media.video_write import PicturePiece, Shape, VideoPiece, choose_encoding, padded_size
+from media.video_write import PicturePiece, Shape, VideoPiece, choose_encoding, is_sideways, padded_size, turned
 from media.work import Frames, make_segments
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
@@ -68,7 +67,7 @@ class VideoJob:
 
     def __init__(self, source: str | Path, output: str | Path, options: Options = Options(),
                  fps_in: Fraction = Fraction(25)):
-        self.options, self.output = options, Path(output)
+        self.options, self.output = options, Path(output).absolute()  # libav takes `a:b` for protocol `a`
         _check_options(options)
         self.source = PictureSource(source, fps_in) if Path(source).is_dir() else VideoSource(source)
         if options.fps is not None:
@@ -76,9 +75,10 @@ class VideoJob:
         look = self.source.look
         self.encoding = choose_encoding(options.codec, options.crf, options.preset, options.pix_fmt, look.depth)
         width, height = round(look.width * options.upscale), round(look.height * options.upscale)
+        if options.montage:
+            width, height = (width, 2 * height) if is_sideways(look.matrix) else (2 * width, height)
         # Clock and rate are known after the survey.
-        self.shape = Shape(width * (2 if options.montage else 1), height, look.colour, look.aspect,
-                           1 / self.source.rate, self.source.rate)
+        self.shape = Shape(width, height, look.colour, look.aspect, 1 / self.source.rate, self.source.rate)
         self.notes: list[str] = []
         self._check_output()
 
@@ -147,7 +147,7 @@ class VideoJob:
             return
         file = self.source.path if isinstance(self.source, VideoSource) else None
         picture = self.source.index if file else None
-        self.companions = plan_companions(file, output, picture, options.audio, options.slowmo)
+        self.companions = plan_companions(file and file.absolute(), output, picture, options.audio, options.slowmo)
         self.notes += self.companions.notes
         try_output(output, self.encoding, self.shape, self.companions)
         size, padded = (self.shape.width, self.shape.height), padded_size(self.shape.width, self.shape.height,
@@ -191,11 +191,11 @@ class VideoJob:
             say(f"going on: {len(mine) - len(todo)} of {len(mine)} segments are finished already")
         rank = f" (process 0 of {parts.world})" if parts.world > 1 else ""
         frames = Frames(self.source, plan, segments, todo, found.stamps, predictor, self.options.upscale,
-                        _beside if self.options.montage else None)
+                        self._beside if self.options.montage else None)
 
         def new_piece(path: Path, first: int) -> VideoPiece | PicturePiece:
             if self.options.png:
-                return PicturePiece(path, first + 1)
+                return PicturePiece(path, first + 1, self.source.look.matrix)
             return VideoPiece(path, self.encoding, self.shape,
                               lambda index: (plan.ticks[index] - plan.ticks[0]) // step)
 
@@ -215,14 +215,16 @@ class VideoJob:
 
         parts.wait(owing)
         if self.options.png:
-            self._gather([parts.file(s, suffix) for s in range(len(segments))])
+            with parts.joining(self.output) as temporary:
+                self._gather([parts.file(s, suffix) for s in range(len(segments))], temporary)
         else:
             pieces = [(parts.file(s, suffix), parts.done(s, suffix)) for s in range(len(segments))]
             matrix = self.source.look.matrix
-            if matrix:  # its last column but one moves the picture, in pixels
-                matrix = (*matrix[:6], *(round(value * self.options.upscale) for value in matrix[6:8]), matrix[8])
+            if matrix:  # its last row moves the picture, in pixels
+                across = matrix[6] * (2 if self.options.montage else 1)
+                matrix = (*matrix[:6], *(round(move * self.options.upscale) for move in (across, matrix[7])), matrix[8])
             stretch = plan.time_base * (plan.end - plan.ticks[0]) / plan.source.duration if self.options.slowmo else 1
-            with atomic_path(self.output) as temporary, tqdm(
+            with parts.joining(self.output) as temporary, tqdm(
                     desc="joining", total=len(plan), unit="frame", disable=not progress, leave=False) as bar:
                 picture = self.source.index if isinstance(self.source, VideoSource) else None
                 damaged = join(pieces, plan, self.companions, temporary, self.encoding, self.shape, matrix, picture,
@@ -235,22 +237,24 @@ class VideoJob:
             say(f"{parts.base} holds the unfinished work of another job with the same output: delete it if it is "
                 "not wanted")
 
-    def _gather(self, folders: list[Path]) -> None:
-        """Put the segments' pictures into the output folder, which appears complete."""
-        temporary = self.output.with_name(f".{self.output.name}.{os.getpid()}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir()
-            for path in (path for folder in folders for path in sorted(folder.iterdir())):
-                try:
-                    os.link(path, temporary / path.name)  # segments stay whole until everything is in place
-                except OSError:
-                    shutil.copyfile(path, temporary / path.name)
-            if self.output.is_dir():
-                self.output.rmdir()
-            os.replace(temporary, self.output)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    def _beside(self, picture: np.ndarray, original: np.ndarray) -> np.ndarray:
+        """The original, enlarged as a plain player would, to the left of the result as they are shown."""
+        height, width = picture.shape[:2]
+        original = cv2.resize(original, (width, height), interpolation=cv2.INTER_CUBIC)
+        matrix = self.source.look.matrix
+        return turned(np.hstack([turned(original, matrix), turned(picture, matrix)]), matrix, back=True)
+
+    def _gather(self, folders: list[Path], target: Path) -> None:
+        """Put the segments' pictures into the folder `target`, and make room for it at the output."""
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        for path in (path for folder in folders for path in sorted(folder.iterdir())):
+            try:
+                os.link(path, target / path.name)  # segments stay whole until everything is in place
+            except OSError:
+                shutil.copyfile(path, target / path.name)
+        if self.output.is_dir():
+            self.output.rmdir()
 
 
 def _check_options(options: Options) -> None:
@@ -266,12 +270,6 @@ def _check_options(options: Options) -> None:
         raise UserError(f"--segment {options.segment} is not at least 1")
 
 
-def _beside(picture: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """The original, enlarged as a plain player would, to the left of the result."""
-    height, width = picture.shape[:2]
-    return np.hstack([cv2.resize(original, (width, height), interpolation=cv2.INTER_CUBIC), picture])
-
-
 @contextlib.contextmanager
 def _disk_errors(output: Path) -> Iterator[None]:
     """Turn a full disk and the like into one line for the user."""
@@ -283,6 +281,7 @@ def _disk_errors(output: Path) -> Iterator[None]:
         if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(f"no room to write {output}: {os.strerror(code)}; make room, and the same command "
                             "goes on where it stopped") from error
-        if error is cause and code in (errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT, errno.ESTALE):
+        if error is cause and code in (errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT, errno.ESTALE, errno.EISDIR,
+                                       errno.ENOTEMPTY):
             raise UserError(f"cannot go on with {output}: {error}; the same command continues the work") from error
         raise

@@ -160,15 +160,15 @@ class VideoPiece:
 
 
 class PicturePiece:
-    """Writes frames as numbered PNGs into the folder `path`."""
+    """Writes frames as numbered PNGs into the folder `path`, turned as the display matrix says: PNGs have none."""
 
-    def __init__(self, path: Path, first: int):
-        self.path, self.first, self.count = path, first, 0
+    def __init__(self, path: Path, first: int, matrix: tuple[int, ...] | None = None):
+        self.path, self.first, self.matrix, self.count = path, first, matrix, 0
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
 
     def write(self, picture: np.ndarray, index: int) -> None:
-        write_image(self.path / f"{self.first + self.count:08d}.png", picture)
+        write_image(self.path / f"{self.first + self.count:08d}.png", turned(picture, self.matrix))
         self.count += 1
 
     def close(self) -> dict:
@@ -206,6 +206,25 @@ def apply_tags(context, encoding: Encoding, shape: Shape) -> None:
     context.color_primaries, context.color_trc = shape.colour.primaries, shape.colour.transfer
     if shape.aspect:
         context.sample_aspect_ratio = shape.aspect
+
+
+def is_sideways(matrix: tuple[int, ...] | None) -> bool:
+    """Whether a display matrix (9 numbers, row by row) makes a picture's columns its rows."""
+    return matrix is not None and matrix[0] == matrix[4] == 0 and matrix[1] != 0 and matrix[3] != 0
+
+
+def turned(picture: np.ndarray, matrix: tuple[int, ...] | None, back: bool = False) -> np.ndarray:
+    """Turn and mirror a picture as a display matrix has players do it, or `back` again.
+
+    Matrices that do anything else leave the picture as it is.
+    """
+    a, b, _, c, d = (matrix or (1, 0, 0, 0, 1))[:5]  # column x, row y is shown in column ax + cy, row bx + dy
+    sideways = is_sideways(matrix)
+    if not sideways and (b or c):
+        return picture
+    across, down = ((b, c) if back else (c, b)) if sideways else (a, d)
+    picture = picture.swapaxes(0, 1) if sideways else picture
+    return np.ascontiguousarray(picture[::-1 if down < 0 else 1, ::-1 if across < 0 else 1])
 
 
 def fit_depth(picture: np.ndarray, depth: int) -> np.ndarray:

@@ -15,7 +15,6 @@ from video_files import (
     levels,
     moving_picture,
     near,
-    packets,
     run,
     times,
     write_levels,
@@ -23,7 +22,7 @@ from video_files import (
 )
 
 from common.errors import UserError
-from media import colour
+from media import colour, video
 from media.image import read_image
 from media.video import Options, VideoJob
 
@@ -77,6 +76,20 @@ def test_rotation_is_carried_over(tmp_path):
         matrix = next(bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
     assert frame.rotation == 90 and (frame.width, frame.height) == (96, 64)
     assert struct.unpack("<9i", matrix)[:2] == (0, -65536)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_pictures_and_montages_of_turned_videos_are_upright(tmp_path, rotation):
+    stored = cv2.resize(np.array([[40, 90], [140, 190]], np.uint8), (48, 32), interpolation=cv2.INTER_NEAREST)
+    upright = np.rot90(stored, rotation // 90).astype(int)  # both count against the clock
+    source = write_video(tmp_path / "a.mp4", [np.repeat(stored[..., None], 3, 2)] * 2, rotation=rotation)
+    run(source, tmp_path / "out", png=True)
+    run(source, tmp_path / "b.mp4", montage=True)
+    shown = read_image(tmp_path / "out" / "00000001.png")[..., 1]
+    assert shown.shape == upright.shape and np.abs(shown - upright).mean() < 4
+    both = np.rot90(decode(tmp_path / "b.mp4")[0][1], rotation // 90)[..., 1]
+    assert both.shape == (upright.shape[0], 2 * upright.shape[1])
+    assert np.abs(both - np.hstack([upright, upright])).mean() < 4
 
 
 def test_ten_bits_stay_ten_bits(tmp_path):
@@ -135,18 +148,6 @@ def test_odd_sizes(tmp_path):
     assert decode(tmp_path / "d.mp4")[0][1].shape == (32, 50, 3)
 
 
-def test_alpha_is_dropped_with_a_word(tmp_path):
-    frames = []
-    for k in range(2):
-        frame = av.VideoFrame(48, 32, "yuva420p")
-        for plane, value in zip(frame.planes, (60 + 50 * k, 128, 128, 77)):
-            plane.update(bytes([value]) * plane.buffer_size)
-        frames.append(frame)
-    source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", pix_fmt="yuva420p")
-    assert "alpha" in run(source, tmp_path / "b.mp4")
-    assert len(decode(tmp_path / "b.mp4")) == 4
-
-
 def test_nothing_is_blended_across_a_cut(tmp_path):
     pictures = [moving_picture(k, seed=seed, grey=True) for seed in (2, 3) for k in range(4)]
     source = write_video(tmp_path / "a.mp4", pictures)
@@ -168,94 +169,6 @@ def test_repeated_frames_are_made_once(tmp_path):
     run(source, tmp_path / "b.mkv", predictor, codec="ffv1", scene_threshold=1)
     near(levels(tmp_path / "b.mkv"), [40] * 5 + [65] + [90] * 4)
     assert len(predictor.made) == 3 and len(predictor.encoded) <= 3
-
-
-def test_one_frame(tmp_path):
-    source = write_levels(tmp_path / "a.mp4", 1)
-    run(source, tmp_path / "b.mp4")
-    assert len(decode(tmp_path / "b.mp4")) == 2 and end_of(tmp_path / "b.mp4") == end_of(source)
-
-
-def test_default_video_stream_is_taken(tmp_path):
-    with av.open(str(tmp_path / "a.mkv"), "w") as container:
-        streams = []
-        for _ in range(2):
-            stream = container.add_stream("ffv1", rate=25)
-            stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-            streams.append(stream)
-        streams[0].disposition, streams[1].disposition = 0, av.stream.Disposition.default
-        for k in range(3):
-            for stream, level in zip(streams, (50, 200)):
-                frame = av.VideoFrame.from_ndarray(level_picture(level), "bgr24")
-                frame.pts = k
-                container.mux(stream.encode(frame))
-    notes = run(tmp_path / "a.mkv", tmp_path / "b.mp4")
-    assert "stream 1" in notes
-    near(levels(tmp_path / "b.mp4"), [200] * 6)
-
-
-@pytest.mark.parametrize("suffix, kept", [(".mkv", 0.6), (".ts", 0.6), (".mp4", 0.6)])
-def test_cut_off_file_gives_what_is_there(tmp_path, suffix, kept):
-    pictures = [moving_picture(k, 64, 48, grey=True) for k in range(40)]
-    whole = write_video(tmp_path / f"a{suffix}", pictures, audio=(1.6, "aac"),
-                        options={"crf": "5", "preset": "veryfast", "g": "8"})
-    data = whole.read_bytes()
-    if suffix == ".mp4":  # its index comes last: move it to the front before cutting
-        with av.open(str(whole)) as source, \
-                av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "+faststart"}) as target:
-            copies = {s.index: target.add_stream_from_template(s, opaque=True) for s in source.streams}
-            for packet in source.demux():
-                if packet.size:
-                    packet.stream = copies[packet.stream.index]
-                    target.mux(packet)
-        data = (tmp_path / "fast.mp4").read_bytes()
-    cut = tmp_path / f"cut{suffix}"
-    cut.write_bytes(data[:int(len(data) * kept)])
-    notes = run(cut, tmp_path / "b.mp4")
-    count = len(decode(tmp_path / "b.mp4"))
-    assert 2 * 15 <= count <= 2 * 35 and count % 2 == 0
-    if suffix != ".ts":  # a transport stream does not say how long it is
-        assert "cut off" in notes
-    originals = dict(decode(whole))  # by time: the last frames that are there need not be neighbours
-    with av.open(str(whole)) as container:  # the clock of a transport stream starts anywhere
-        start = F(container.start_time, av.time_base) if suffix == ".ts" else 0
-    for time, picture in decode(tmp_path / "b.mp4")[::2]:
-        assert np.abs(picture - originals[time + start].astype(int)).mean() < 5, time
-
-
-def test_holes_in_a_file_are_passed_over(tmp_path):
-    """Where frames cannot be found from a nearby start, as in the first look, decoding starts further back."""
-    whole = write_video(tmp_path / "a.mpg", [moving_picture(2 * (k % 20), 64, 48) for k in range(60)],
-                        codec="mpeg2video", options={"g": "12", "bf": "2"})
-    data = whole.read_bytes()
-    for part in (2, 3, 5):
-        start = len(data) * part // 9
-        source = tmp_path / f"{part}.mpg"
-        source.write_bytes(data[:start] + data[start + 700:])
-        run(source, tmp_path / f"{part}.mkv", segment=16)
-        shown = times(tmp_path / f"{part}.mkv")
-        assert len(shown) >= 80 and shown == sorted(set(shown)) and shown[-1] - shown[0] > F(3, 2)
-
-
-def test_recording_that_starts_between_key_frames(tmp_path):
-    whole = write_video(tmp_path / "a.ts", [moving_picture(2 * (k % 20), 64, 48) for k in range(40)],
-                        options={"g": "12", "crf": "10"})
-    data = whole.read_bytes()
-    (tmp_path / "b.ts").write_bytes(data[len(data) // 188 // 8 * 188:])
-    run(tmp_path / "b.ts", tmp_path / "c.mkv")
-    assert 40 <= len(times(tmp_path / "c.mkv")) < 80
-
-
-def test_damaged_sound_is_left_out(tmp_path):
-    source = write_levels(tmp_path / "a.ts", 8, audio=(0.6, "aac"))
-    with av.open(str(source)) as container:
-        heads = [bytes(packet)[:9] for packet in container.demux(audio=0) if packet.size]
-    data = source.read_bytes()
-    position = data.index(heads[2])
-    source.write_bytes(data[:position + 3] + b"\0\0\0" + data[position + 6:])  # the length in the packet's header
-    assert "damaged packets of sound" in run(source, tmp_path / "b.mkv")
-    assert len(times(tmp_path / "b.mkv")) == 16
-    assert 0 < len(packets(tmp_path / "b.mkv", "audio")) < len(heads)
 
 
 def test_full_disk_is_one_line_and_loses_nothing(tmp_path):
@@ -336,6 +249,21 @@ def test_interrupted_job_goes_on_and_gives_the_same_bytes(tmp_path):
     notes = run(source, output, rest, segment=4)
     assert "going on: 2 of 5" in notes and len(rest.made) == 19 - 8
     assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_nothing_but_the_parts_lies_about_while_they_are_joined(tmp_path, monkeypatch):
+    """So what a process leaves that is killed then goes with the parts."""
+    source = write_levels(tmp_path / "a.mp4", 4)
+    join, seen = video.join, []
+
+    def watched(*arguments):
+        damaged = join(*arguments)
+        seen.extend(sorted(path.name for path in tmp_path.iterdir()))
+        return damaged
+
+    monkeypatch.setattr(video, "join", watched)
+    run(source, tmp_path / "b.mp4")
+    assert seen == ["a.mp4", "b.mp4.parts"]
 
 
 def test_parts_of_another_job_are_neither_used_nor_lost(tmp_path):
