@@ -21,7 +21,7 @@ _TRANSPORTED = ("aac", "ac3", "eac3", "mp2", "mp3", "dts", "truehd", "opus", "dv
 _TEXTS = ("mov_text", "webvtt", "subrip", "ass")
 # What the source's container and encoder say of themselves, which is no longer true of the result.
 _STALE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames",
-          "number_of_bytes", "bps", "_statistics", "vendor_id", "creation_time_of_file")
+          "number_of_bytes", "bps", "_statistics", "vendor_id", "creation_time_of_file", "alpha_mode")
 _MOV = ("mp4", "mov", "ipod")  # what libav calls .mp4, .mov, .m4v
 _SPECIAL_START = ("mpegts", "mpeg")  # formats whose clock starts anywhere: their times are counted from the start
 

@@ -1,4 +1,5 @@
 """The first look through a whole video: when its frames are shown, where scenes change, what repeats."""
+import collections
 import dataclasses
 import statistics
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from fractions import Fraction
 from media.scene import relations
 from media.timeline import SourceTimes
 from media.video_read import PictureSource, Stamp, VideoSource
+
+_REORDERED = 16  # by how many places codecs may store a frame away from its turn
 
 
 @dataclasses.dataclass
@@ -67,15 +70,30 @@ def survey(source: VideoSource | PictureSource, threshold: float, step: Callable
 def _increasing(stamps: list[Stamp], source: VideoSource | PictureSource) -> tuple[list[int], bool]:
     """Strictly increasing times, and whether they are the file's own."""
     usual = max(1, round(1 / (source.rate * source.time_base)))
+    found = [stamp.pts for stamp in stamps]
+    if None not in found:
+        found = _in_order(found, usual)
     times: list[int] = []
-    exact = True
-    for stamp in stamps:
-        time = stamp.pts
+    for time, stamp in zip(found, stamps):
         if time is None or times and time <= times[-1]:
-            exact = False
             time = times[-1] + (stamp.duration or usual) if times else 0
         times.append(time)
-    return times, exact
+    return times, times == [stamp.pts for stamp in stamps]
+
+
+def _in_order(times: list[int], usual: int) -> list[int]:
+    """Sort times that are only out of order among neighbours; frames of the same time share the time until the next.
+
+    Decoders give frames in the order they are shown, but AVI files number them in the order they are stored.
+    """
+    order = sorted(range(len(times)), key=times.__getitem__)
+    if any(abs(place - k) > _REORDERED for place, k in enumerate(order)):
+        return times  # the clock was set back
+    count = collections.Counter(times)
+    starts = sorted(count)
+    return [start + k * (following - start) // count[start]
+            for start, following in zip(starts, [*starts[1:], starts[-1] + usual * count[starts[-1]]])
+            for k in range(count[start])]
 
 
 def _last_duration(times: list[int], duration: int, source: VideoSource | PictureSource) -> int:

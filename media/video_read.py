@@ -1,4 +1,5 @@
 """Reading videos and picture sequences: what they are, when each frame is shown, and any run of their frames."""
+import collections
 import dataclasses
 import hashlib
 import re
@@ -54,6 +55,7 @@ class VideoSource:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.notes: list[str] = []
+        self._counted: _Counted | None = None
         with self._open() as container:
             videos = [s for s in container.streams.video if s.codec_context is not None and not _is_cover(s)]
             if not videos:
@@ -106,32 +108,39 @@ class VideoSource:
         Raises:
             UserError: the file no longer gives the frames it gave before.
         """
-        wanted = {stamps[k]: k for k in range(first, last + 1)} if stamps else None
         expected = first
-        for start in self._starts(stamps[first]) if stamps else [None]:
-            for number, picture in self._read_from(start, wanted, expected, last):
-                if number != expected:
+        for found in self._ways_to(first, last, stamps):
+            for number, frame in found:
+                if number > expected:
                     break  # damage hides frames, depending on where decoding starts
-                yield number, picture
-                expected += 1
-            if expected > last:
-                return
+                if number == expected:
+                    yield number, self._picture(frame)
+                    expected += 1
+                if expected > last:
+                    return
         raise UserError(f"frame {expected} of {self.path} cannot be read again: has the file changed?")
 
-    def _read_from(self, start: int | None, wanted: dict[int, int] | None, first: int,
-                   last: int) -> Iterator[tuple[int, np.ndarray]]:
+    def _ways_to(self, first: int, last: int, stamps: list[int] | None) -> Iterator[Iterator]:
+        """Ways to find frames first..last, quick ones first; each gives (number, frame)."""
+        if stamps is None:
+            if self._counted is None or self._counted.oldest > first:
+                self._counted = _Counted(self._decoded_from(None))
+            yield self._counted.frames(first)
+            return
+        wanted = {stamps[k]: k for k in range(first, last + 1)}
+        for start in self._starts(stamps[first]):
+            yield ((wanted[frame.pts], frame) for frame in self._decoded_from(start) if frame.pts in wanted)
+
+    def _decoded_from(self, start: int | None) -> Iterator[av.VideoFrame]:
+        """Decoded frames from a key frame at or before `start` on, or all; none where that fails."""
         with self._open() as container:
             stream = self._stream(container)
             if start is not None:
-                container.seek(start, stream=stream)
-            count = 0
-            for frame in self._decode(container, stream, must_reach=start):
-                number = wanted.get(frame.pts) if wanted is not None else count
-                count += 1
-                if number is not None and first <= number <= last:
-                    yield number, self._picture(frame)
-                    if number == last:
-                        return
+                try:
+                    container.seek(start, stream=stream)
+                except av.error.FFmpegError:
+                    return  # MPEG program streams have no index, and looking for the place may fail
+            yield from self._decode(container, stream, must_reach=start)
 
     def _starts(self, target: int) -> Iterator[int | None]:
         """Places to start decoding from so that frame `target` comes out right: ever earlier, at last the beginning."""
@@ -158,7 +167,7 @@ class VideoSource:
 
     def _open(self):
         try:
-            return av.open(str(self.path), metadata_errors="replace")
+            return av.open(str(self.path.absolute()), metadata_errors="replace")  # `a:b` would be protocol `a`
         except av.error.FFmpegError as error:
             raise UserError(f"cannot read {self.path}: {_reason(error)}") from error
 
@@ -172,7 +181,7 @@ class VideoSource:
         frame = next(self._decode(container, stream, must_reach=None), None)
         if frame is None:
             raise UserError(f"no frame of {self.path} can be decoded")
-        if colour.has_alpha(frame.format):
+        if colour.has_alpha(frame.format) or stream.metadata.get("alpha_mode") == "1":  # a second picture, in WebM
             self.notes.append("the alpha channel is dropped")
         if frame.interlaced_frame:
             self.notes.append("the video is interlaced; deinterlace it first for good results")
@@ -196,6 +205,30 @@ class VideoSource:
         if (frame.width, frame.height) == (self.look.width, self.look.height):
             return frame
         return frame.reformat(width=self.look.width, height=self.look.height, interpolation="BICUBIC")
+
+
+class _Counted:
+    """The frames of a file that has no times to find them by: decoded once, from the beginning on.
+
+    The last few are kept, because the segments that are read one after another have frames in common.
+    """
+
+    def __init__(self, frames: Iterator[av.VideoFrame]):
+        self._coming = enumerate(frames)
+        self._kept: collections.deque = collections.deque(maxlen=2)
+
+    @property
+    def oldest(self) -> int:
+        """The first number that can still be had."""
+        return self._kept[0][0] if self._kept else 0
+
+    def frames(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """(number, frame) from `first` on."""
+        yield from [(number, frame) for number, frame in self._kept if number >= first]
+        for number, frame in self._coming:
+            self._kept.append((number, frame))
+            if number >= first:
+                yield number, frame
 
 
 def demuxed(container, streams: list) -> Iterator[av.Packet | None]:
