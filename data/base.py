@@ -96,7 +96,7 @@ class Mixture:
 
     def __init__(self, datasets: list[Dataset], weights: list[float] | None = None) -> None:
         weights = [1.0] * len(datasets) if weights is None else list(weights)
-        if not datasets or len(weights) != len(datasets) or min(weights) <= 0:
+        if not datasets or len(weights) != len(datasets) or not all(0 < weight < float("inf") for weight in weights):
             raise UserError(f"a mixture needs one positive weight per dataset: {len(datasets)} datasets, {weights}")
         if len({dataset.crop for dataset in datasets}) != 1:
             raise UserError("the datasets of a mixture need one crop size")

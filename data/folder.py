@@ -41,8 +41,8 @@ def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None
                 skip_corrupt: bool = False) -> Windows:
     """Windows of the clips under `root`, which may be a packed cache.
 
-    Without a list, the last tenth of each clip (`held_out`) is for validation and the rest for training;
-    with a list of clip names, one per line, all of each named clip is used. A packed cache knows how much
+    The last tenth of each clip (`held_out`) is for validation and the rest for training. A list of clip names,
+    one per line, chooses the clips; validation on a list takes all of each. A packed cache knows how much
     neighbouring frames differ: windows without motion, with cuts or with repeated frames are left out.
     Crops without motion are drawn again, up to three times.
 
@@ -57,14 +57,17 @@ def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None
         clips = choose(clips, read_list(list_file), list_file, root)
     allowed = []
     for clip in clips:
-        first, end = (0, len(clip)) if list_file else _share(len(clip), split, held_out, min(gaps))
+        # Training on a list keeps off the last tenth too: validation without a list is on that of every clip.
+        whole = split == "val" and list_file is not None
+        first, end = (0, len(clip)) if whole else _share(len(clip), split, held_out, min(gaps))
         table = every_window(len(clip), gaps, first, end)
         if isinstance(clip, PackedClip):
             table &= np.stack([moving(clip.differences, gap) for gap in gaps])
         allowed.append(table)
     dataset = Windows(clips, gaps, allowed, crop, reduce, crop_tries=4, skip_corrupt=skip_corrupt)
     if not len(dataset):
-        raise UserError(f"{root}: no clip has {min(gaps) + 1} frames in motion for {split}; use a smaller --gap")
+        hint = " or, to train without validation, --val_every 0" if split == "val" else ""
+        raise UserError(f"{root}: no clip has {min(gaps) + 1} frames in motion for {split}; use a smaller --gap{hint}")
     return dataset
 
 

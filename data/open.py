@@ -28,7 +28,7 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         photos: `synthetic` only: a folder of pictures for its textures.
         skip_corrupt: skip and count samples with unreadable frames instead of raising.
         reduce: `folder` only: reduce the frames by this factor first.
-        held_out: `folder` only: share of each clip kept for "val" where there is no list.
+        held_out: `folder` only: share of each clip kept for "val" (which takes all of the clips of a list).
         flow: `synthetic` only: samples have the true flow too.
 
     Raises:
