@@ -1,5 +1,6 @@
 """`dataset.py check`: every frame of a dataset read once, and what is wrong with it named."""
 import concurrent.futures
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from tqdm import tqdm
 from common.errors import UserError
 from data import adobe240, vimeo90k
 from data.frames import CorruptFrame, FrameFolder, VideoFile, find_clips, read_picture
-from data.lists import read_list
+from data.lists import choose, read_list
 from data.packed import is_packed, open_packed
 
 
@@ -39,11 +40,11 @@ def _clips(name: str, root: Path, list_file: Path | None) -> list:
     module = {"adobe240": adobe240, "vimeo90k": vimeo90k}.get(name)
     if module is None:
         clips = find_clips(root)
-        if list_file:
-            names = set(read_list(list_file))
-            clips = [clip for clip in clips if clip.name in names]
-        return clips
-    lists = [list_file] if list_file else [path for path in map(root.joinpath, module.LISTS.values()) if path.is_file()]
+        return choose(clips, read_list(list_file), list_file, root) if list_file else clips
+    lists = [list_file] if list_file else []
+    for split in module.LISTS if not list_file else ():
+        with contextlib.suppress(UserError):  # the places where training looks for it
+            lists.append(module.find_list(root, split))
     if not lists and module is adobe240:
         return [FrameFolder(folder, name) for name, folder in adobe240.video_folders(root).items()]
     if not lists:

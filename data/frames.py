@@ -125,7 +125,7 @@ class VideoFile:
         return [found[index] for index in indices]
 
     def _decode(self, indices: list[int], position: dict[int | None, int], seek: bool) -> dict[int, np.ndarray]:
-        wanted, found = set(indices), {}
+        wanted, found, damaged = set(indices), {}, False
         with self._open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # frame threads would decode far past the frames wanted
@@ -133,17 +133,23 @@ class VideoFile:
                 container.seek(self._times[indices[0]], stream=stream)
             for count, frame in enumerate(container.decode(stream)):
                 index = count if None in position else position.get(frame.pts, -1)
+                # Decoders guess what they cannot read; what is predicted from that is spoilt too, up to a key frame.
+                damaged = frame.is_corrupt or damaged and not frame.key_frame
                 if index in wanted:
+                    if damaged:
+                        raise CorruptFrame(f"frame {index} of {self.path} is damaged")
                     found[index] = _upright(frame)
                 if index >= indices[-1]:
                     break
         return found
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """All frames in order, HxWx3 uint8 BGR, up to the first that cannot be decoded: it raises CorruptFrame."""
+        """All frames in order, HxWx3 uint8 BGR, up to the first that is damaged: it raises CorruptFrame."""
         with self._open() as container:
             container.streams.video[0].thread_type = "AUTO"
-            for frame in container.decode(video=0):
+            for index, frame in enumerate(container.decode(video=0)):
+                if frame.is_corrupt:
+                    raise CorruptFrame(f"frame {index} of {self.path} is damaged")
                 yield _upright(frame)
 
 

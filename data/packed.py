@@ -16,6 +16,7 @@ from common.errors import UserError
 from data.frames import CorruptFrame, FrameFolder, VideoFile, find_clips
 
 _VERSION = 1
+_SMALLEST = 16  # pixels: the smallest crop there is
 
 
 class PackedClip:
@@ -80,7 +81,8 @@ def pack(root: Path, output: Path, reduce: int = 1, skip_corrupt: bool = False) 
         The index that was written; "damage" lists what `skip_corrupt` left out.
 
     Raises:
-        UserError: nothing to pack, a clip cannot be read, or `output` is there already.
+        UserError: nothing to pack, a clip cannot be read, its reduced frames are too small for any
+            training, or `output` is there already.
     """
     clips = find_clips(root)
     if not clips:
@@ -121,6 +123,9 @@ def _pack_clip(clip: FrameFolder | VideoFile, file: BinaryIO, reduce: int) -> tu
     count = 0
     try:
         for frame in clip:
+            if min(frame.shape[:2]) // reduce < _SMALLEST:
+                raise UserError(f"{clip.path}: its frames are {frame.shape[1]}x{frame.shape[0]}; at least "
+                                f"{_SMALLEST * reduce} pixels a side are needed with --reduce {reduce}")
             frame = reduce_area(frame, reduce)
             if previous is not None and frame.shape != shape:
                 raise CorruptFrame(f"frame {count} of {clip.path} has another size than the ones before")

@@ -28,7 +28,7 @@ def prepare_adobe240(videos: Path, output: Path, workers: int | None = None, ski
 
     Args:
         workers: videos extracted at a time; None: one per core.
-        skip_corrupt: keep the frames before the first that cannot be decoded, instead of failing.
+        skip_corrupt: keep the frames before the first that cannot be decoded, and say so, instead of failing.
 
     Returns:
         The folders written by this call.
@@ -65,7 +65,7 @@ def _extract_all(todo: dict[Path, Path], workers: int | None, skip_corrupt: bool
             pass  # reported by the worker, with the others
     pool = concurrent.futures.ProcessPoolExecutor(min(workers or os.cpu_count() or 1, len(todo)), context,
                                                   _start_worker, (counter,))
-    written, problems = [], []
+    written, problems, shortened = [], [], []
     try:
         running = {pool.submit(extract, file, folder, skip_corrupt): folder for file, folder in todo.items()}
         with tqdm(total=total, desc="extracting", unit=" frames") as bar:
@@ -74,19 +74,20 @@ def _extract_all(todo: dict[Path, Path], workers: int | None, skip_corrupt: bool
                 done, waiting = concurrent.futures.wait(waiting, 0.5, concurrent.futures.FIRST_COMPLETED)
                 bar.update(counter.value - bar.n)
                 for future in done:
-                    problem = future.result()
-                    if problem:
-                        problems.append(problem)
-                    else:
+                    complete, problem = future.result()
+                    if complete:
                         written.append(running[future])
+                    if problem:
+                        (shortened if complete else problems).append(problem)
     except concurrent.futures.process.BrokenProcessPool:
         raise UserError("an extracting process was killed (is memory short? try fewer --workers); the same command "
                         "goes on after the videos that are done") from None
     finally:
         pool.shutdown(cancel_futures=True)
+    for problem in shortened:
+        print(f"cut short: {problem}")
     if problems:
-        raise UserError(f"{len(problems)} video(s) could not be extracted, the others are done: {'; '.join(problems)}"
-                        + ("" if skip_corrupt else " (--skip_corrupt keeps the frames before the damage)"))
+        raise UserError(f"{len(problems)} video(s) could not be extracted, the others are done: {'; '.join(problems)}")
     return sorted(written)
 
 
@@ -104,10 +105,12 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def extract(file: Path, folder: Path, skip_corrupt: bool = False) -> str | None:
-    """Write all frames of one video to `folder/<number>.png`; returns what is wrong, or None.
+def extract(file: Path, folder: Path, skip_corrupt: bool = False) -> tuple[bool, str | None]:
+    """Write all frames of one video to `folder/<number>.png`.
 
-    The folder appears under its name only when it is complete.
+    Returns:
+        Whether the folder was written (it appears under its name only when it is complete), and what is
+        wrong, or None. With `skip_corrupt` a damaged video is both.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -118,8 +121,8 @@ def extract(file: Path, folder: Path, skip_corrupt: bool = False) -> str | None:
         try:
             promised = len(video)
             for frame in video:
-                if not cv2.imwrite(str(temporary / f"{count}.png"), frame, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION]):
-                    return f"cannot write {temporary}: is the disk full?"
+                _, picture = cv2.imencode(".png", frame, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
+                (temporary / f"{count}.png").write_bytes(picture)  # OpenCV's own writing is silent about a full disk
                 count += 1
                 if _decoded is not None:
                     with _decoded.get_lock():
@@ -129,10 +132,10 @@ def extract(file: Path, folder: Path, skip_corrupt: bool = False) -> str | None:
         except CorruptFrame as error:
             damage = f"{error} (after {count} frames)"
         if damage and not (skip_corrupt and count):
-            return damage
+            return False, damage + (" (--skip_corrupt keeps the frames before)" if count and not skip_corrupt else "")
         temporary.rename(folder)
     except OSError as error:
-        return f"cannot write {folder}: {error.strerror or error}"
+        return False, f"cannot write {folder}: {error.strerror or error}"
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return None
+    return True, damage

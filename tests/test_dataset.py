@@ -1,76 +1,28 @@
 """Datasets on files made here: what is the target, what is random, what happens to bad files."""
 import json
-import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
 import torch
+from dataset_files import HEIGHT, WIDTH, make_adobe, numbered_frame, write_frames, write_video
 
-import dataset as command
 from common.errors import UserError
 from data.adobe240 import LISTS
 from data.folder import moving
-from data.frames import CorruptFrame, FrameFolder, VideoFile
+from data.frames import VideoFile
 from data.packed import open_packed, pack
-from data.prepare import prepare_adobe240
 from data.sample import augment_frames, make_sample
 from data.stream import samples_per_second
 from dataset import Mixture, TrainingStream, open_dataset
 
-ROOT = Path(__file__).resolve().parents[1]
 FIGURES = Path(__file__).parent / "data" / "resize_figures.npz"
-HEIGHT, WIDTH = 40, 56
-
-
-def numbered_frame(number: int) -> np.ndarray:
-    """B is ten times the frame's number, G is 100 + x, R is 160 + y: every pixel says when and where it is from."""
-    frame = np.empty((HEIGHT, WIDTH, 3), np.uint8)
-    frame[..., 0] = 10 * number
-    frame[..., 1] = 100 + np.arange(WIDTH)
-    frame[..., 2] = 160 + np.arange(HEIGHT)[:, None]
-    return frame
-
-
-def write_frames(folder: Path, numbers, name="{}.png") -> Path:
-    folder.mkdir(parents=True)
-    for number in numbers:
-        cv2.imwrite(str(folder / name.format(number)), numbered_frame(number % 25))
-    return folder
-
-
-def write_video(path: Path, count: int, size=(64, 48)) -> Path:
-    """Gray frames of brightness 6 n, with a square that moves a pixel a frame; key frames are rare, B frames there."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", 30)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        stream.options = {"g": "12", "bf": "2", "crf": "1"}
-        for number in range(count):
-            planes = np.full((size[1] * 3 // 2, size[0]), 128, np.uint8)  # Y over the two halved colour planes
-            planes[:size[1]] = round(16 + 6 * number * 219 / 255)
-            planes[10:30, 8 + number % 40:16 + number % 40] = 200
-            for packet in stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    return path
 
 
 @pytest.fixture
 def adobe(tmp_path):
-    """Two videos to train on and one to validate with, in the field's layout."""
-    root = tmp_path / "adobe240"
-    write_frames(root / "frame/train/GOPR1", range(12))
-    write_frames(root / "frame/train/IMG_2", range(9))
-    write_frames(root / "frame/valid/IMG_3", range(10))
-    (root / LISTS["train"]).write_text("GOPR1\nIMG_2\n")
-    (root / LISTS["val"]).write_text("IMG_3\n")
-    return root
+    return make_adobe(tmp_path / "adobe240")
 
 
 def decode(sample):
@@ -291,9 +243,15 @@ def test_folder_of_anything(tmp_path):
 
     (tmp_path / "list.txt").write_text("deep/er/frames\n")
     assert len(open_dataset("folder", tmp_path, list_file=tmp_path / "list.txt", gap=8, crop=32)) == 1
+    (tmp_path / "list.txt").write_text("b\n")
+    listed = {split: open_dataset("folder", tmp_path, split, 32, tmp_path / "list.txt", 2, held_out=0.2)
+              for split in ("train", "val")}
+    assert len(listed["train"]) == 32 - 2, "what is validated on without a list is not trained on with one"
+    assert len(listed["val"]) == 40 - 2
     (tmp_path / "empty").mkdir()
     for options, message in (({"root": tmp_path / "empty"}, "holds no videos"), ({"root": tmp_path / "no"}, "no such"),
                              ({"root": tmp_path, "gap": 1}, "at least 2"), ({"root": tmp_path, "gap": 99}, "frames"),
+                             ({"root": tmp_path, "split": "val", "gap": 30, "crop": 32}, "--val_every 0"),
                              ({"root": tmp_path, "crop": 30}, "multiple of 4"),
                              ({"root": tmp_path, "crop": 44, "gap": 2}, "larger than the frames of deep/er/frames")):
         with pytest.raises(UserError, match=message):
@@ -351,104 +309,6 @@ def test_packed_clips_are_sampled_where_they_move(tmp_path):
     assert (len(whole), len(chosen)) == (18, 8)
 
 
-def test_corrupt_frames_are_named_or_skipped_and_counted(adobe):
-    bad = adobe / "frame/train/GOPR1/11.png"
-    bad.write_bytes(bad.read_bytes()[:100])
-    strict, lenient = (open_dataset("adobe240", adobe, crop=32, skip_corrupt=skip) for skip in (False, True))
-    with pytest.raises(CorruptFrame, match="11.png"):
-        strict.sample(3, np.random.default_rng(0))
-    again = [lenient.sample(3, np.random.default_rng(0)).targets for _ in range(2)]
-    assert np.array_equal(*again) and lenient.skipped >= 2
-    before = lenient.skipped
-    stream = TrainingStream(lenient, 0)
-    assert items(stream, range(10), workers=2) == items(stream, range(10))
-    both = lenient.skipped - before
-    assert stream.skipped == lenient.skipped and both >= 4 and both % 2 == 0, "workers count into the same counter"
-    assert strict.skipped == 0
-
-    (adobe / "frame/train/IMG_2/4.png").unlink()
-    folder = FrameFolder(adobe / "frame/train/IMG_2", "IMG_2")
-    assert folder.missing == [(4, 1)]
-    with pytest.raises(CorruptFrame, match="1 frame.* missing before .*5.png"):
-        folder.read([2, 3, 5])
-    for file in adobe.rglob("*.png"):
-        file.write_bytes(b"no picture")
-    with pytest.raises(UserError, match="in a row"):
-        open_dataset("adobe240", adobe, crop=32, skip_corrupt=True).sample(0, np.random.default_rng(0))
-
-
-def test_prepare_resumes_and_reports_damage(tmp_path, capsys):
-    videos, output = tmp_path / "videos", tmp_path / "frames"
-    (videos / "more").mkdir(parents=True)
-    write_video(videos / "IMG_1.mov", 12)
-    write_video(videos / "more" / "GOPR2.MP4", 9)
-    good = (videos / "IMG_1.mov").read_bytes()
-    (videos / "broken.m4v").write_bytes(b"no video")
-    (output / ".IMG_1.tmp").mkdir(parents=True)  # what a killed run leaves behind
-    with pytest.raises(UserError, match="1 video.*broken.m4v"):
-        prepare_adobe240(videos, output, workers=2)
-    assert sorted(folder.name for folder in output.iterdir()) == ["GOPR2", "IMG_1"]
-    assert sorted(int(file.stem) for file in (output / "IMG_1").iterdir()) == list(range(12))
-    picture = cv2.imread(str(output / "IMG_1" / "11.png"))
-    assert picture.shape == (48, 64, 3) and abs(float(picture[0, 0, 0]) - 66) < 3
-
-    (videos / "broken.m4v").unlink()
-    stamp = (output / "IMG_1").stat().st_mtime_ns
-    shutil.rmtree(output / "GOPR2")
-    assert prepare_adobe240(videos, output, workers=1) == [output / "GOPR2"]
-    assert (output / "IMG_1").stat().st_mtime_ns == stamp
-    assert prepare_adobe240(videos, output) == []
-    (videos / "more" / "IMG_1.mp4").write_bytes(good)
-    with pytest.raises(UserError, match="rename one"):
-        prepare_adobe240(videos, output)
-
-
-def test_prepare_killed_ends_its_workers_and_can_be_run_again(tmp_path):
-    videos, output = tmp_path / "videos", tmp_path / "frames"
-    videos.mkdir()
-    for name in "ab":
-        write_video(videos / f"{name}.mov", 30, size=(640, 480))
-    command = [sys.executable, "dataset.py", "prepare", "adobe240", "--videos", videos, "--output", output]
-    process = subprocess.Popen([*command, "--workers", "1"], cwd=ROOT, stderr=subprocess.PIPE)
-    while not (output / ".a.tmp" / "1.png").exists():
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.kill()
-    process.communicate(timeout=30)  # the pipe closes when the last of its processes has ended
-    assert not (output / "a").exists()
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    assert [len(list((output / name).iterdir())) for name in "ab"] == [30, 30]
-    assert sorted(path.name for path in output.iterdir()) == ["a", "b"]
-
-
-def run_main(monkeypatch, *arguments) -> None:
-    monkeypatch.setattr(sys, "argv", ["dataset.py", *map(str, arguments)])
-    command.main()
-
-
-def test_check_names_every_bad_frame(adobe, monkeypatch, capsys):
-    run_main(monkeypatch, "check", "adobe240", adobe)
-    assert "3 clips, every frame can be read" in capsys.readouterr().out
-    (adobe / "frame/valid/IMG_3/2.png").write_bytes(b"")
-    (adobe / "frame/train/GOPR1/7.png").unlink()
-    cv2.imwrite(str(adobe / "frame/train/IMG_2/3.png"), np.zeros((20, 20, 3), np.uint8))
-    with pytest.raises(UserError, match="3 problem"):
-        run_main(monkeypatch, "check", "adobe240", adobe)
-    lines = capsys.readouterr().out.splitlines()
-    assert ["IMG_3/2.png" in " ".join(lines), "GOPR1/8.png: 1 frame(s) missing" in " ".join(lines),
-            "IMG_2/3.png: 20x20 instead of 56x40" in " ".join(lines)] == [True] * 3 and len(lines) == 3
-    (adobe / "own.txt").write_text("IMG_2\n")
-    with pytest.raises(UserError, match="1 problem"):
-        run_main(monkeypatch, "check", "adobe240", adobe, "--list", adobe / "own.txt")
-
-
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
-    (tmp_path / "empty").mkdir()
-    result = subprocess.run([sys.executable, "dataset.py", "pack", tmp_path / "empty", "--output", tmp_path / "cache"],
-                            cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "holds no videos" in result.stderr
-
-
 def test_mixture_draws_by_weight(adobe):
     parts = [open_dataset("adobe240", adobe, crop=32), open_dataset("synthetic", None, crop=32)]
     calls = []
@@ -461,8 +321,9 @@ def test_mixture_draws_by_weight(adobe):
     assert abs(np.mean(calls) - 0.25) < 0.06
     with pytest.raises(UserError, match="one crop"):
         Mixture([parts[0], open_dataset("synthetic", None, crop=64)])
-    with pytest.raises(UserError, match="positive weight"):
-        Mixture(parts, [1])
+    for weights in ([1], [1, 0], [1, float("nan")], [float("inf"), 1]):
+        with pytest.raises(UserError, match="positive weight"):
+            Mixture(parts, weights)
     with pytest.raises(UserError, match="no dataset is called"):
         open_dataset("vimeo", adobe)
 
