@@ -1,9 +1,11 @@
 """What a training leaves behind when it is killed, stopped or diverges, or when the disk is full."""
 import contextlib
+import io
 import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -67,6 +69,55 @@ def test_killed_while_saving(tmp_path, file):
     assert len(list(tmp_path.iterdir())) == 3
     open_output(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.safetensors", "state.pt"]
+
+
+def test_state_that_cannot_be_gone_on_from_is_named(tmp_path):
+    save_state(tmp_path, *new_training(), {"step": 1})
+    path = tmp_path / "state.pt"
+    whole = path.read_bytes()
+    with pytest.raises(UserError, match="--channels 8 --blocks 2, not 16 and 2"):
+        load_state(tmp_path, SAFA(channels=16, blocks=2), None)
+    for size in (0, 100, len(whole) // 10, len(whole) - 1):  # torch has another error for each
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="state.pt: it is damaged"):
+            load_state(tmp_path, *new_training())
+    state = torch.load(io.BytesIO(whole), weights_only=True)
+    for changed in ({"model": {}}, {"optimizer": {}}, {"random": None}, {"architecture": 8}):
+        torch.save(state | changed, path)
+        with pytest.raises(UserError, match="not of this version"):
+            load_state(tmp_path, *new_training())
+
+
+PROCESS = """
+import sys
+import torch
+from common import cli
+from common.errors import UserError
+from training.distributed import average_gradients, join_processes, total
+
+def main():
+    processes = join_processes("cpu")
+    assert total([1.0], processes.device) == [2.0]
+    if not processes.first:
+        raise UserError("this frame cannot be read")
+    model = torch.nn.Linear(1, 1)
+    model(torch.ones(1)).backward()
+    average_gradients(model)
+
+cli.run(main)
+"""
+
+
+def test_processes_whose_fellow_ends_say_so_in_one_line(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    running = [subprocess.Popen([sys.executable, "-c", PROCESS], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+                                env={**os.environ, **place, "RANK": rank, "OMP_NUM_THREADS": "1"}) for rank in "01"]
+    said = [process.communicate(timeout=100)[1] for process in running]
+    assert [process.returncode for process in running] == [2, 2], said
+    assert "Traceback" not in said[0] and "error: stopped, because another process" in said[0].splitlines()[-1]
+    assert said[1].splitlines()[-1].endswith("this frame cannot be read")
 
 
 @contextlib.contextmanager

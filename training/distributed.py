@@ -1,5 +1,7 @@
 """One process or many: found from the environment that torchrun and its predecessor set."""
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -52,11 +54,22 @@ def leave_processes() -> None:
         dist.destroy_process_group()
 
 
+@contextlib.contextmanager
+def _exchange() -> Iterator[None]:
+    """One that ends, for whatever reason, says why itself; the others need not add a traceback each."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError("stopped, because another process of this training ended: see what it said "
+                        f"({str(error).splitlines()[0]})") from error
+
+
 def share_weights(model: torch.nn.Module) -> None:
-    """Give every process the first one's weights."""
+    """Give every process the first one's weights. As all here, raises UserError if another process has ended."""
     if dist.is_initialized():
-        for tensor in model.state_dict().values():
-            dist.broadcast(tensor, 0)
+        with _exchange():
+            for tensor in model.state_dict().values():
+                dist.broadcast(tensor, 0)
 
 
 def average_gradients(model: torch.nn.Module) -> None:
@@ -69,7 +82,8 @@ def average_gradients(model: torch.nn.Module) -> None:
         return
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     flat = torch._utils._flatten_dense_tensors(gradients)
-    dist.all_reduce(flat)
+    with _exchange():
+        dist.all_reduce(flat)
     flat /= dist.get_world_size()
     for gradient, averaged in zip(gradients, torch._utils._unflatten_dense_tensors(flat, gradients)):
         gradient.copy_(averaged)
@@ -80,5 +94,6 @@ def total(values: list[float], device: torch.device) -> list[float]:
     if not dist.is_initialized():
         return values
     tensor = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(tensor)
+    with _exchange():
+        dist.all_reduce(tensor)
     return tensor.tolist()

@@ -56,17 +56,17 @@ def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer) -> d
         raise UserError(f"nothing to resume: there is no {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        architecture = state["architecture"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"cannot resume from {path}: it is damaged; start anew with another --output and "
-                        f"--init {output / 'last.safetensors'}") from error
-    if architecture != [model.channels, model.blocks]:
-        raise UserError(f"cannot resume from {path}: it has --channels {architecture[0]} --blocks {architecture[1]}, "
-                        f"not {model.channels} and {model.blocks}")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    return state["progress"]
+        channels, blocks = state["architecture"]
+        if (channels, blocks) == (model.channels, model.blocks):
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["random"])
+            return state["progress"]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
+        raise UserError(f"cannot resume from {path}: it is damaged, or not of this version; start anew with another "
+                        f"--output and --init {output / 'last.safetensors'}") from error
+    raise UserError(f"cannot resume from {path}: it has --channels {channels} --blocks {blocks}, "
+                    f"not {model.channels} and {model.blocks}")
 
 
 class StopRequest:
