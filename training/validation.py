@@ -4,6 +4,7 @@ import torch
 
 from benchmark.metrics import psnr_y
 from data.base import Dataset, Mixture
+from data.sample import Degrade
 from model.safa import SAFA
 from training.distributed import Processes, total
 
@@ -12,8 +13,11 @@ MOMENTS = ("ends", "between")  # timesteps 0 and 1; the timestep between
 
 @torch.no_grad()
 def validate(model: SAFA, dataset: Dataset | Mixture, samples: int, processes: Processes,
-             autocast: torch.autocast) -> dict[str, float]:
-    """Mean PSNR over the first `samples` of a held-out dataset, every sample counted once.
+             autocast: torch.autocast, degrade: Degrade | None = None) -> dict[str, float]:
+    """Mean PSNR over `samples` of a held-out dataset, evenly spread over it, every sample counted once.
+
+    The samples are the same in every call, however many processes share them. `degrade`, where it is
+    given, makes their inputs and targets as it makes those of the training.
 
     Returns:
         dB, for both `MOMENTS`: "psnr_ends", "psnr_between" (at scales chosen by the selector),
@@ -22,8 +26,10 @@ def validate(model: SAFA, dataset: Dataset | Mixture, samples: int, processes: P
     was_training = model.training
     model.eval()
     sums = np.zeros((2, 3))  # by moment: ours, bicubic's, how many
-    for index in range(processes.rank, min(samples, len(dataset)), processes.count):
-        sample = dataset.sample(index, np.random.default_rng((0, index)), augment=False)
+    count = min(samples, len(dataset))
+    for number in range(processes.rank, count, processes.count):
+        index = number * len(dataset) // count  # neighbours are nearly the same: windows of one video
+        sample = dataset.sample(index, np.random.default_rng((0, number)), False, degrade)
         inputs = torch.from_numpy(sample.inputs)[None].to(processes.device)
         truth = torch.from_numpy(sample.targets).reshape(3, 3, *sample.targets.shape[1:]).double()
         timesteps = torch.tensor([[0.0, sample.timestep, 1.0]], device=processes.device)

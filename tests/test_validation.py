@@ -1,0 +1,86 @@
+"""What a training shows: validation figures, shared by processes or not, and everything TensorBoard is to hold."""
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_train import run
+
+from data.sample import Sample
+from training.distributed import Processes
+from training.validation import validate
+
+
+class Held:
+    """Gray samples whose frames are 10, 20 and 40 levels above their number, inputs 2 more; notes what is asked."""
+
+    def __init__(self, count):
+        self.count, self.asked = count, []
+
+    def __len__(self):
+        return self.count
+
+    def sample(self, index, rng, augment, degrade):
+        assert not augment
+        self.asked.append(index)
+        targets = np.repeat(np.uint8([10, 20, 40]) + np.uint8(index), 3)[:, None, None] * np.ones((1, 16, 16), np.uint8)
+        inputs = (targets[[0, 1, 2, 6, 7, 8]].astype(np.float32) + 2) / 255
+        return Sample(targets, inputs, np.float32(0.5))
+
+
+class OffBy(torch.nn.Module):
+    """Gives all three frames of sample `index` wrong by index + 1 levels."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.data = data
+
+    def forward(self, frame0, frame1, timesteps):
+        wrong = self.data.asked[-1] + 1
+        truth = torch.tensor([10.0, 20, 40]) + self.data.asked[-1]
+        frames = ((truth + wrong) / 255).view(3, 1, 1, 1).expand(3, 3, 16, 16)
+        return type("Prediction", (), {"frames": frames})
+
+
+def figures(count, samples, processes):
+    data = Held(count)
+    return validate(OffBy(data), data, samples, processes, contextlib.nullcontext()), data.asked
+
+
+def test_validation_is_spread_over_the_set_and_every_sample_counts_once(monkeypatch):
+    alone, asked = figures(100, 5, Processes(0, 1, torch.device("cpu")))
+    assert asked == [0, 20, 40, 60, 80]
+    assert figures(3, 64, Processes(0, 1, torch.device("cpu")))[1] == [0, 1, 2]
+
+    def psnr(levels):  # Y of a gray picture of v levels is 16 + 219 v / 255
+        return -20 * np.log10(219 * levels / 255 / 255)
+
+    ours = np.mean([psnr(index + 1) for index in asked])
+    for moment, blending in (("ends", 2), ("between", (12 + 42) / 2 - 20)):
+        assert alone[f"psnr_{moment}"] == pytest.approx(ours, abs=1e-3)
+        assert alone[f"gain_{moment}"] == pytest.approx(ours - psnr(blending), abs=1e-3)
+
+    sums, shares = [], []
+    monkeypatch.setattr("training.validation.total", lambda values, device: sums.append(np.array(values)) or values)
+    for rank in range(2):
+        shares += figures(100, 5, Processes(rank, 2, torch.device("cpu")))[1]
+    assert sorted(shares) == asked
+    both = (sums[0] + sums[1]).reshape(2, 3)[1]
+    assert both[2] == 5 and both[0] / 5 == pytest.approx(alone["psnr_between"])
+
+
+def test_tensorboard_shows_all_there_is_to_see(monkeypatch, tmp_path):
+    run(monkeypatch, tmp_path, "--max_steps", "2", "--val_every", "2", "--val_samples", "2")
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    values = {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    for tag in ("loss", "learning_rate", "gradient_norm", "samples_per_second", "waiting_for_data"):
+        assert len(values[tag]) == 2 and min(values[tag]) > 0, tag
+    assert max(values["waiting_for_data"]) < 1
+    assert {"psnr_ends", "psnr_between", "gain_ends", "gain_between"} <= values.keys()
+    for block in (0, 1):
+        shares = np.array([values[f"scales/block{block}_1in{scale}"] for scale in (1, 2, 4)])
+        assert np.allclose(shares.sum(0), 1)
+    (picture,) = events.Images(events.Tags()["images"][0])
+    assert (picture.width, picture.height) == (4 * 32, 2 * 32)  # two inputs, prediction, target; two flows, mask, error
