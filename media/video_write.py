@@ -71,6 +71,9 @@ def choose_encoding(codec: str = "h264", crf: float | None = None, preset: str |
     except av.codec.codec.UnknownCodecError as error:
         raise UserError(f"there is no video codec {codec!r} here: give {', '.join(CODECS)}, or the name of another "
                         "FFmpeg encoder such as h264_nvenc") from error
+    if av_codec.canonical_name not in av.open("probe.mkv", "w").supported_codecs:  # no file appears
+        raise UserError(f"{codec} does not fit into Matroska, which the work is put together from: give "
+                        f"{', '.join(CODECS)}, or --png for pictures")
     known = known or next((entry for entry in CODECS.values() if entry.encoder == av_codec.name),
                           Codec(codec, ("yuv420p", "yuv420p10le")))
     taken = [format_.name for format_ in av_codec.video_formats or []]

@@ -97,7 +97,8 @@ def test_encoder_choice():
     assert choose_encoding("mpeg4", depth=10).pix_fmt == "yuv420p"
     assert choose_encoding("libx264", crf=20, preset="fast").options == \
         (("crf", "20"), ("mbtree", "0"), ("preset", "fast"))
-    for wrong in ({"codec": "nope"}, {"codec": "aac"}, {"pix_fmt": "yuv999"}, {"codec": "prores", "crf": 3}):
+    for wrong in ({"codec": "nope"}, {"codec": "aac"}, {"codec": "png"}, {"pix_fmt": "yuv999"},
+                  {"codec": "prores", "crf": 3}):
         with pytest.raises(UserError):
             choose_encoding(**wrong)
 
