@@ -25,7 +25,7 @@ from data.open import open_dataset
 from data.stream import TrainingStream, next_batch
 from degradation import make_degradation
 from model.checkpoint import load_model, save_model
-from model.loss import LOSSES, Perceptual, flow_loss, three_frame_loss
+from model.loss import LOSSES, Perceptual, three_frame_loss
 from model.prepare import DTYPES, compile_parts, resolve_precision
 from model.safa import SAFA
 from model.start import load_imagenet_encoder, start_from_blending
@@ -41,8 +41,7 @@ BAD_STEPS_IN_A_ROW = 10  # non-finite losses or gradients after which a training
 
 def build_dataset(args, split):
     parts = [open_dataset(name, args.data, split, args.crop, args.list if split == "train" else None,
-                          tuple(args.gap) if args.gap and name != "synthetic" else None, args.photos, args.skip_corrupt,
-                          flow=split == "train" and args.flow_weight > 0)
+                          tuple(args.gap) if args.gap and name != "synthetic" else None, args.photos, args.skip_corrupt)
              for name in args.dataset]
     return parts[0] if len(parts) == 1 else Mixture(parts, args.mix)
 
@@ -74,8 +73,7 @@ def main():
 
     # Data: step s takes the positions s * batch ... of one endless seeded stream, shared out over the
     # processes, so that it does not matter how many there are, or where a training was interrupted.
-    stream = TrainingStream(build_dataset(args, "train"), args.seed, make_degradation(args.degradation),
-                            flow=args.flow_weight > 0)
+    stream = TrainingStream(build_dataset(args, "train"), args.seed, make_degradation(args.degradation))
     held_out = build_dataset(args, "val") if args.val_every else None
     batch = args.batch_size * args.accumulate * processes.count
     steps = args.max_steps or max(1, args.epochs * stream.epoch_length // batch)
@@ -114,7 +112,7 @@ def main():
             loss_sum = 0.0
             for part in range(args.accumulate):
                 waiting = time.perf_counter()
-                targets, inputs, timestep, *true_flow = next_batch(loader)
+                targets, inputs, timestep = next_batch(loader)
                 monitor.waited += time.perf_counter() - waiting
                 inputs, timestep = inputs.to(device, non_blocking=True), timestep.to(device, non_blocking=True)
                 targets = targets.to(device, non_blocking=True).float() / 255
@@ -126,8 +124,6 @@ def main():
                 loss = three_frame_loss(frames, targets, LOSSES[args.loss])
                 if perceptual:
                     loss = loss + args.perceptual * perceptual(frames, targets.reshape(frames.shape))
-                if true_flow:
-                    loss = loss + args.flow_weight * flow_loss(prediction.flow, true_flow[0].to(device))
                 scaler.scale(loss / args.accumulate).backward()
                 loss_sum += loss.detach() / args.accumulate
             average_gradients(model)

@@ -46,10 +46,8 @@ class Dataset:
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def frames(self, index: int, rng: np.random.Generator,
-               augment: bool) -> tuple[np.ndarray, float, np.ndarray | None]:
-        """The three frames of a sample, (3, H, W, 3) uint8 BGR at times 0, timestep, 1; the timestep; and the
-        true flow if it is wanted and known, see `data.sample.augment_frames`."""
+    def frames(self, index: int, rng: np.random.Generator, augment: bool) -> tuple[np.ndarray, float]:
+        """The three frames of a sample, (3, H, W, 3) uint8 BGR at times 0, timestep, 1; and the timestep."""
         raise NotImplementedError
 
     def sample(self, index: int, rng: np.random.Generator, augment: bool = True,
@@ -67,8 +65,8 @@ class Dataset:
         """
         for _ in range(_ATTEMPTS):
             try:
-                frames, timestep, flow = self.frames(index, rng, augment)
-                return make_sample(frames, timestep, rng, augment, degrade, flow)
+                frames, timestep = self.frames(index, rng, augment)
+                return make_sample(frames, timestep, rng, augment, degrade)
             except CorruptFrame as error:
                 if self._counter is None:
                     raise

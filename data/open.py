@@ -14,7 +14,7 @@ NAMES = ("adobe240", "vimeo90k", "folder", "synthetic")
 def open_dataset(name: str, root: str | Path | None, split: str = "train", crop: int | None = 128,
                  list_file: str | Path | None = None, gap: int | tuple[int, ...] | None = None,
                  photos: str | Path | None = None, skip_corrupt: bool = False, reduce: int = 1,
-                 held_out: float = HELD_OUT, flow: bool = False) -> Dataset:
+                 held_out: float = HELD_OUT) -> Dataset:
     """A dataset of training samples (`data.sample.Sample`).
 
     Args:
@@ -29,7 +29,6 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         skip_corrupt: skip and count samples with unreadable frames instead of raising.
         reduce: `folder` only: reduce the frames by this factor first.
         held_out: `folder` only: share of each clip kept for "val" (which takes all of the clips of a list).
-        flow: `synthetic` only: samples have the true flow too.
 
     Raises:
         UserError: the folder, its lists or the options cannot be used.
@@ -37,7 +36,7 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
     if split not in ("train", "val"):
         raise UserError(f"split {split!r}: use train or val")
     if name == "synthetic":
-        return Synthetic(crop, split, Path(photos) if photos else None, 8 if gap is None else gap, flow)
+        return Synthetic(crop, split, Path(photos) if photos else None, 8 if gap is None else gap)
     if name not in NAMES:
         raise UserError(f"no dataset is called {name!r}: use one of {', '.join(NAMES)}")
     if root is None:

@@ -18,27 +18,21 @@ class Sample(NamedTuple):
     inputs: float32 (6, H, W), the low-resolution frames at times 0 and 1, enlarged to H x W. The range
         is [0, 1], with the overshoot that bicubic resizing leaves (it is not clipped, as published).
     timestep: float32 in (0, 1).
-    flow: float32 (12, H/4, W/4), or None where it was not asked for or is not known: for each of the three moments
-        the true flow into frame 0 (x, y) and into frame 1, in pixels of the frames, in the middle of every 4x4
-        cell; NaN where it leaves the picture.
     """
 
     targets: np.ndarray
     inputs: np.ndarray
     timestep: np.float32
-    flow: np.ndarray | None = None
 
 
-def augment_frames(frames: np.ndarray, timestep: float, rng: np.random.Generator,
-                   flow: np.ndarray | None = None) -> tuple[np.ndarray, float, np.ndarray | None]:
+def augment_frames(frames: np.ndarray, timestep: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """BGR<->RGB, vertical flip, horizontal flip and time reversal, each with probability 1/2.
 
     Args:
         frames: (3, H, W, 3), the frames at times 0, timestep, 1.
-        flow: (3, h, w, 4), at the same times x, y into frame 0 and x, y into frame 1; or None.
 
     Returns:
-        A view of `frames`; the timestep, 1 - timestep where time is reversed; and the flow of these frames.
+        A view of `frames`, and the timestep: 1 - timestep where time is reversed.
     """
     swap, vertical, horizontal, reverse = rng.random(4) < 0.5
     if swap:
@@ -49,11 +43,7 @@ def augment_frames(frames: np.ndarray, timestep: float, rng: np.random.Generator
         frames = frames[:, :, ::-1]
     if reverse:
         frames, timestep = frames[::-1], 1 - timestep
-    if flow is not None:
-        flow = flow[::-1 if reverse else 1, ::-1 if vertical else 1, ::-1 if horizontal else 1]
-        x, y = -1 if horizontal else 1, -1 if vertical else 1
-        flow = (flow[..., [2, 3, 0, 1]] if reverse else flow) * np.float32([x, y, x, y])
-    return frames, timestep, flow
+    return frames, timestep
 
 
 def low_resolution(frames: np.ndarray) -> np.ndarray:
@@ -62,25 +52,23 @@ def low_resolution(frames: np.ndarray) -> np.ndarray:
 
 
 def make_sample(frames: np.ndarray, timestep: float, rng: np.random.Generator, augment: bool = True,
-                degrade: Degrade | None = None, flow: np.ndarray | None = None) -> Sample:
+                degrade: Degrade | None = None) -> Sample:
     """Augment three frames and derive the network's inputs from the outer two.
 
     Args:
         frames: (3, H, W, 3) uint8, the frames at times 0, timestep, 1; H and W multiples of 4.
         degrade: for the enhancement variant, turns the frames into (targets (3, H, W, 3) uint8,
             low-resolution inputs (2, H/4, W/4, 3) float32); None: plain bicubic reduction.
-        flow: (3, H/4, W/4, 4), see `augment_frames`; or None.
     """
     if augment:
-        frames, timestep, flow = augment_frames(frames, timestep, rng, flow)
+        frames, timestep = augment_frames(frames, timestep, rng)
     frames = np.ascontiguousarray(frames)
     targets, reduced = degrade(frames, rng) if degrade else (frames, low_resolution(frames[::2]))
     height, width = frames.shape[1:3]
     inputs = np.stack([enlarge_bicubic(frame, height, width) for frame in reduced])
-    return Sample(_channels_first(targets), _channels_first(inputs), np.float32(timestep),
-                  None if flow is None else _channels_first(flow))
+    return Sample(_channels_first(targets), _channels_first(inputs), np.float32(timestep))
 
 
 def _channels_first(frames: np.ndarray) -> np.ndarray:
-    """(N, H, W, C) -> contiguous (C * N, H, W)."""
+    """(N, H, W, 3) -> contiguous (3N, H, W)."""
     return np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).reshape(-1, *frames.shape[1:3])

@@ -26,30 +26,22 @@ class TrainingStream(torch.utils.data.Dataset):
         dataset: a dataset or a mixture.
         seed: >= 0.
         degradation: a `degradation.Degradation`, or None for bicubic reduction alone.
-        flow: the true flow is part of the items; it is NaN where a dataset knows none.
 
-    An item is (targets uint8 (9, H, W), inputs float32 (6, H, W), timestep float32 ()), and with `flow`
-    float32 (12, H/4, W/4) last; see `data.sample.Sample`.
+    An item is (targets uint8 (9, H, W), inputs float32 (6, H, W), timestep float32 ()), see `data.sample.Sample`.
     """
 
-    def __init__(self, dataset: Dataset | Mixture, seed: int, degradation: Degrade | None = None,
-                 flow: bool = False) -> None:
-        self.dataset, self.seed, self.degradation, self.flow = dataset, seed, degradation, flow
+    def __init__(self, dataset: Dataset | Mixture, seed: int, degradation: Degrade | None = None) -> None:
+        self.dataset, self.seed, self.degradation = dataset, seed, degradation
         self.epoch_length = len(dataset)
         self._prepared_process = None
 
-    def __getitem__(self, position: int) -> tuple[torch.Tensor, ...]:
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         self._prepare_worker()
         epoch, place = divmod(int(position), self.epoch_length)
         index = int(_permutation(self.seed, epoch, self.epoch_length)[place])
         rng = np.random.default_rng((self.seed, int(position)))
         sample = self.dataset.sample(index, rng, True, self.degradation)
-        item = torch.from_numpy(sample.targets), torch.from_numpy(sample.inputs), torch.tensor(sample.timestep)
-        if not self.flow:
-            return item
-        height, width = (side // 4 for side in sample.targets.shape[1:])
-        unknown = torch.full((12, height, width), torch.nan)
-        return *item, unknown if sample.flow is None else torch.from_numpy(sample.flow)
+        return torch.from_numpy(sample.targets), torch.from_numpy(sample.inputs), torch.tensor(sample.timestep)
 
     def _prepare_worker(self) -> None:
         """In a loader's worker, OpenCV must not start threads: each worker is one process per core already,

@@ -15,7 +15,6 @@ from data.base import Dataset
 from data.textures import draw_mask, load_photos, make_textures
 
 _SUPERSAMPLING = 2
-_CELL = 4  # pixels: the true flow is given once for every cell of this size
 _MOVE = (0.5, 60.0)  # range of motion over the window, pixels at a crop of 128; drawn evenly in its logarithm
 _EPOCH = 10000
 
@@ -66,25 +65,6 @@ class Layer:
         colour = cv2.remap(self.texture, where, None, cv2.INTER_LINEAR, borderMode=border)
         return colour, None if self.mask is None else cv2.remap(self.mask, where, None, cv2.INTER_LINEAR)
 
-    def texture_points(self, u: float, points: np.ndarray, size: int) -> np.ndarray:
-        """Which texture point is seen at each of `points`, (h, w, 2) float32 rendering pixels, at time u."""
-        matrix = self.path.matrix(u, self.texture, size).astype(np.float32)
-        return points @ matrix[:, :2].T + matrix[:, 2] + self._bend_at(points) * np.float32(u - 0.5)
-
-    def frame_points(self, u: float, texture_points: np.ndarray, size: int) -> np.ndarray:
-        """Where texture points are at time u: the inverse of `texture_points`."""
-        matrix = self.path.matrix(u, self.texture, size).astype(np.float32)
-        inverse = np.linalg.inv(matrix[:, :2]).T
-        found = (texture_points - matrix[:, 2]) @ inverse
-        for _ in range(0 if self.bend is None else 6):  # the bend changes slowly from point to point: this converges
-            found = (texture_points - matrix[:, 2] - self._bend_at(found) * np.float32(u - 0.5)) @ inverse
-        return found
-
-    def _bend_at(self, points: np.ndarray) -> np.ndarray | float:
-        if self.bend is None:
-            return 0.0
-        return cv2.remap(self.bend, points.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
 
 class Synthetic(Dataset):
     """Generated scenes; no data is needed.
@@ -94,30 +74,26 @@ class Synthetic(Dataset):
         split: "val" uses other textures than "train".
         photos: a folder of pictures to take textures from; None: procedural textures.
         gap: timesteps are k / gap, k uniform in 1..gap-1, as those of recorded windows are.
-        flow: samples have the true flow too.
         length: samples called an epoch; a sample's index means nothing, all comes from the generator.
     """
 
     def __init__(self, crop: int | None, split: str = "train", photos: Path | None = None, gap: int = 8,
-                 flow: bool = False, length: int = _EPOCH) -> None:
+                 length: int = _EPOCH) -> None:
         super().__init__(crop)
         if crop is None:
             raise UserError("synthetic frames need a size: give --crop")
         if not isinstance(gap, int):
             gap = max(gap)
-        self._gap, self._length, self._flow = gap, length, flow
+        self._gap, self._length, self._split, self._photos = gap, length, split, photos
         self._textures = load_photos(photos, split) if photos else make_textures(split)
 
     def __len__(self) -> int:
         return self._length
 
-    def frames(self, index: int, rng: np.random.Generator,
-               augment: bool) -> tuple[np.ndarray, float, np.ndarray | None]:
+    def frames(self, index: int, rng: np.random.Generator, augment: bool) -> tuple[np.ndarray, float]:
         timestep = int(rng.integers(1, self._gap)) / self._gap
         layers = self._scene(rng)
-        moments = (0.0, timestep, 1.0)
-        flow = np.stack([true_flow(layers, u, self.crop) for u in moments]) if self._flow else None
-        return np.stack([render(layers, u, self.crop) for u in moments]), timestep, flow
+        return np.stack([render(layers, u, self.crop) for u in (0.0, timestep, 1.0)]), timestep
 
     def _scene(self, rng: np.random.Generator) -> list[Layer]:
         size = self.crop * _SUPERSAMPLING
@@ -169,26 +145,6 @@ def render(layers: list[Layer], u: float, crop: int) -> np.ndarray:
         canvas = canvas + (colour.astype(np.float32) - canvas) * weight
     small = cv2.resize(canvas, (crop, crop), interpolation=cv2.INTER_AREA)
     return small if small.dtype == np.uint8 else np.round(small).astype(np.uint8)
-
-
-def true_flow(layers: list[Layer], u: float, crop: int) -> np.ndarray:
-    """From where each point of the frame at time u comes in frames 0 and 1, hidden there or not.
-
-    (crop/4, crop/4, 4) float32: x, y into frame 0 and x, y into frame 1, in pixels of the frame, in the middle
-    of every 4x4 cell; NaN where that is outside the picture.
-    """
-    size, step = crop * _SUPERSAMPLING, _CELL * _SUPERSAMPLING
-    middles = np.arange(crop // _CELL, dtype=np.float32) * step + (step - 1) / 2
-    points = np.stack(np.meshgrid(middles, middles), -1)
-    targets = np.empty((2, *points.shape), np.float32)
-    for layer in layers:
-        seen = layer.texture_points(u, points, size).astype(np.float32)
-        on_top = ... if layer.mask is None else cv2.remap(layer.mask, seen, None, cv2.INTER_LINEAR) >= 128
-        for target, v in zip(targets, (0.0, 1.0)):
-            target[on_top] = layer.frame_points(v, seen, size)[on_top]
-    outside = ((targets < 0) | (targets > size - 1)).any(-1, keepdims=True)
-    flow = np.where(outside, np.nan, targets - points) / _SUPERSAMPLING
-    return np.concatenate(tuple(flow), -1).astype(np.float32)
 
 
 def _small_turn(rng: np.random.Generator) -> float:

@@ -31,17 +31,6 @@ def three_frame_loss(frames: torch.Tensor, targets: torch.Tensor, measure: Calla
     return 3 * measure(frames, targets.reshape(frames.shape))  # equal numbers of pixels: the mean of the means
 
 
-def flow_loss(flow: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error of the flow in pixels; unknown flow counts as met.
-
-    Args:
-        flow: (B*3, 4, H, W) in pixels, a sample's moments 0, t, 1 in a row; x, y into frame 0, x, y into frame 1.
-        truth: (B, 12, H/4, W/4), the same once for every 4x4 cell; NaN: unknown.
-    """
-    error = (F.avg_pool2d(flow, 4) - truth.nan_to_num().view(-1, 4, *truth.shape[2:])).abs()
-    return (error * truth.isfinite().view(error.shape)).mean()
-
-
 class Perceptual(nn.Module):
     """L1 between VGG-19 features (relu5_4's convolution) of two pictures (N, 3, H, W), BGR in [0, 1].
 

@@ -64,7 +64,7 @@ def test_targets_timesteps_and_augmentation_as_published(adobe):
 def test_time_reversal_mirrors_the_timestep():
     frames = np.stack([numbered_frame(number) for number in (0, 3, 8)])
     for seed in range(40):
-        result, timestep, _ = augment_frames(frames, 3 / 8, np.random.default_rng(seed))
+        result, timestep = augment_frames(frames, 3 / 8, np.random.default_rng(seed))
         when = (result[..., 0] if result[..., 0].max() < 100 else result[..., 2])[:, 0, 0] // 10
         assert (when.tolist(), timestep) in (([0, 3, 8], 3 / 8), ([8, 3, 0], 5 / 8))
 
@@ -147,7 +147,7 @@ def test_stream_depends_on_seed_and_position_alone(adobe):
     def windows(epoch, seed):
         stream = make(seed)
         drawn = []
-        blank = np.zeros((3, 32, 32, 3), np.uint8), 0.5, None
+        blank = np.zeros((3, 32, 32, 3), np.uint8), 0.5
         stream.dataset.frames = lambda index, rng, augment: drawn.append(index) or blank
         for place in range(5):
             stream[5 * epoch + place]

@@ -39,8 +39,6 @@ def parse_arguments(description: str) -> argparse.Namespace:
     steps.add_argument("--clip", type=positive_number, default=1.0, help="bound of the gradient's norm (default 1)")
     steps.add_argument("--loss", choices=sorted(LOSSES), default="l1")
     steps.add_argument("--perceptual", type=float, default=0.0, metavar="W", help="weight of a VGG-19 feature loss")
-    steps.add_argument("--flow_weight", type=float, default=0.0, metavar="W", help="weight of the flow's error in "
-                       "pixels where synthetic knows the true flow: large motion is learned sooner (default 0)")
     steps.add_argument("--routing", choices=["learned", "coarse", "random"], default="learned",
                        help="learned: the selector learns to choose, as published; coarse: blocks at 1/2 and 1/4, "
                        "several times cheaper, a warm-up; random: all three scales")
@@ -81,7 +79,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--mix needs one weight for each dataset: {len(args.dataset)}, not {len(args.mix)}")
     if args.crop % 8:
         raise UserError(f"--crop {args.crop} is not a multiple of 8, as the network needs")
-    for name in ("warmup", "weight_decay", "perceptual", "flow_weight", "seed", "num_workers", "val_every"):
+    for name in ("warmup", "weight_decay", "perceptual", "seed", "num_workers", "val_every"):
         if not 0 <= getattr(args, name) < float("inf"):  # false for nan too
             raise UserError(f"--{name} {getattr(args, name)} is not a number of at least 0")
     if args.gap and min(args.gap) < 2:
