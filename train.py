@@ -40,14 +40,17 @@ BAD_STEPS_IN_A_ROW = 10  # non-finite losses or gradients after which a training
 
 
 def build_dataset(args, split):
-    parts = [open_dataset(name, args.data, split, args.crop, args.list if split == "train" else None,
+    parts = [open_dataset(name, args.data, split, args.crop, args.list if split == "train" else args.val_list,
                           tuple(args.gap) if args.gap and name != "synthetic" else None, args.photos, args.skip_corrupt)
              for name in args.dataset]
     return parts[0] if len(parts) == 1 else Mixture(parts, args.mix)
 
 
-def build_model(args, say):
-    """The network to start from: given weights, or fresh ones with an ImageNet encoder where that can be had."""
+def build_model(args, first, say):
+    """The network to start from: given weights, or fresh ones with an ImageNet encoder where that can be had.
+
+    What is fetched, the `first` process fetches, and shares.
+    """
     if args.init:
         model = load_model(args.init)
         if (model.channels, model.blocks) != (args.channels, args.blocks):
@@ -57,7 +60,7 @@ def build_model(args, say):
     model = SAFA(args.channels, args.blocks)
     if args.resume:
         return model
-    if args.pretrained_encoder != "no":
+    if args.pretrained_encoder != "no" and first:
         say(f"encoder starts from: {load_imagenet_encoder(model, required=args.pretrained_encoder == 'yes')}")
     if args.blend_start:
         start_from_blending(model)
@@ -73,24 +76,28 @@ def main():
 
     # Data: step s takes the positions s * batch ... of one endless seeded stream, shared out over the
     # processes, so that it does not matter how many there are, or where a training was interrupted.
-    stream = TrainingStream(build_dataset(args, "train"), args.seed, make_degradation(args.degradation))
+    degradation = make_degradation(args.degradation)
+    stream = TrainingStream(build_dataset(args, "train"), args.seed, degradation)
     held_out = build_dataset(args, "val") if args.val_every else None
     batch = args.batch_size * args.accumulate * processes.count
     steps = args.max_steps or max(1, args.epochs * stream.epoch_length // batch)
 
     # The network and its optimiser
-    model = build_model(args, say).to(device, memory_format=torch.channels_last).train()
+    model = build_model(args, processes.first, say).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), args.lr, weight_decay=args.weight_decay)
-    progress = {"step": 0, "best": float("-inf"), "skipped_steps": 0}
+    precision = resolve_precision(args.precision, device)
+    autocast = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+    progress = {"step": 0, "best": float("-inf"), "skipped_steps": 0, "batch": batch}
     if args.resume:
-        progress = load_state(args.output, model, optimizer)
+        progress = load_state(args.output, model, optimizer, scaler)
+        if progress["batch"] != batch:
+            raise UserError(f"{args.output} was trained with {progress['batch']} samples a step, not {batch}: choose "
+                            "--batch_size, --accumulate and the number of processes to give that many")
     share_weights(model)
     if args.compile:
         compile_parts(model)
     perceptual = Perceptual().to(device) if args.perceptual else None
-    precision = resolve_precision(args.precision, device)
-    autocast = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
     peak = args.lr * batch / PUBLISHED_BATCH
     first, last = progress["step"], min(steps, progress["step"] + (args.stop_after or steps))
@@ -150,7 +157,7 @@ def main():
                 monitor.progress(done, batch, prediction.scales, loss=loss_mean, gradient_norm=float(norm),
                                  learning_rate=optimizer.param_groups[0]["lr"], skipped_steps=progress["skipped_steps"])
             if held_out and (done % args.val_every == 0 or done == steps):
-                figures = validate(model, held_out, args.val_samples, processes, autocast)
+                figures = validate(model, held_out, args.val_samples, processes, autocast, degradation)
                 monitor.scalars(done, **figures)
                 monitor.pictures(done, inputs, targets, prediction)
                 listed = ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
@@ -160,14 +167,16 @@ def main():
                     progress["best"] = mean
                     if processes.first:
                         save_model(model, args.output / "best.safetensors", {"steps": str(done)})
+                monitor.measure_from(done)
             stopping = total([float(bool(stop))], device)[0] > 0  # a signal may have reached one process only
             if processes.first and (done % args.save_every == 0 or done == last or stopping):
-                save_state(args.output, model, optimizer, progress)
+                save_state(args.output, model, optimizer, scaler, progress)
             if stopping:
                 break
 
+    unreadable = total([stream.skipped], device)[0]
     say(f"{progress['step']} of {steps} steps done, {progress['skipped_steps']} skipped as not finite, "
-        f"{stream.skipped} samples skipped as unreadable: {args.output / 'last.safetensors'}")
+        f"{unreadable:.0f} samples skipped as unreadable: {args.output / 'last.safetensors'}")
     leave_processes()
 
 

@@ -38,11 +38,12 @@ def same(one, other):
     return one == other
 
 
-@pytest.mark.parametrize("routing", ["learned", "coarse"])
-def test_resuming_is_exact(monkeypatch, tmp_path, routing):
-    whole = run(monkeypatch, tmp_path / "whole", "--max_steps", "6", "--routing", routing)
-    run(monkeypatch, tmp_path / "parts", "--max_steps", "6", "--routing", routing, "--stop_after", "3")
-    parts = run(monkeypatch, tmp_path / "parts", "--max_steps", "6", "--routing", routing, "--resume")
+@pytest.mark.parametrize("routing,precision", [("learned", "fp32"), ("coarse", "fp32"), ("coarse", "fp16")])
+def test_resuming_is_exact(monkeypatch, tmp_path, routing, precision):
+    options = ["--max_steps", "6", "--routing", routing, "--precision", precision]
+    whole = run(monkeypatch, tmp_path / "whole", *options)
+    run(monkeypatch, tmp_path / "parts", *options, "--stop_after", "3")
+    parts = run(monkeypatch, tmp_path / "parts", *options, "--resume")
     assert whole["progress"]["step"] == 6 and same(whole, parts)
     assert (load_model(tmp_path / "whole").channels, load_model(tmp_path / "parts").blocks) == (8, 2)
 
@@ -158,6 +159,8 @@ def test_mistakes_are_named(monkeypatch, tmp_path):
     for options, word in ((["--dataset", "folder"], "--data"), (["--crop", "36"], "36"), (["--lr", "0"], "--lr"),
                           (["--output", str(tmp_path / "done")], "--resume"), (["--resume"], "nothing to resume"),
                           (["--output", str(tmp_path / "done"), "--resume", "--channels", "16"], "--channels 8"),
+                          (["--output", str(tmp_path / "done"), "--resume", "--batch_size", "3"], "2 samples a step"),
+                          (["--channels", "7"], "odd"), (["--mix", "0"], "above 0"), (["--seed", "9" * 20], "--seed"),
                           (["--dataset", "folder", "--data", str(tmp_path / "none")], "none")):
         with pytest.raises(UserError, match=word):
             run(monkeypatch, tmp_path / "fresh", *options)

@@ -28,9 +28,9 @@ from training.state import save_state
 
 torch.manual_seed(0)
 model = SAFA(channels=8, blocks=2)
-optimizer = torch.optim.AdamW(model.parameters())
+training = model, torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
 output = Path(sys.argv[1])
-save_state(output, model, optimizer, {"step": 1})
+save_state(output, *training, {"step": 1})
 for parameter in model.parameters():
     torch.nn.init.zeros_(parameter)
 replace = os.replace
@@ -42,14 +42,14 @@ def stuck(source, target):
     replace(source, target)
 
 os.replace = stuck
-save_state(output, model, optimizer, {"step": 2})
+save_state(output, *training, {"step": 2})
 """
 
 
 def new_training(seed=1):
     torch.manual_seed(seed)
     model = SAFA(channels=8, blocks=2)
-    return model, torch.optim.AdamW(model.parameters())
+    return model, torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
 
 
 @pytest.mark.parametrize("file", ["last.safetensors", "state.pt"])
@@ -59,9 +59,9 @@ def test_killed_while_saving(tmp_path, file):
     assert process.stdout.readline() == "written, not renamed\n"
     process.kill()
     process.communicate()
-    expected, _ = new_training(seed=0)
-    model, optimizer = new_training()
-    assert load_state(tmp_path, model, optimizer) == {"step": 1}
+    expected, *_ = new_training(seed=0)
+    model, *others = new_training()
+    assert load_state(tmp_path, model, *others) == {"step": 1}
     assert same(dict(model.state_dict()), dict(expected.state_dict()))
     weights = dict(load_model(tmp_path).state_dict())
     if file == "last.safetensors":
@@ -76,7 +76,7 @@ def test_state_that_cannot_be_gone_on_from_is_named(tmp_path):
     path = tmp_path / "state.pt"
     whole = path.read_bytes()
     with pytest.raises(UserError, match="--channels 8 --blocks 2, not 16 and 2"):
-        load_state(tmp_path, SAFA(channels=16, blocks=2), None)
+        load_state(tmp_path, SAFA(channels=16, blocks=2), None, None)
     for size in (0, 100, len(whole) // 10, len(whole) - 1):  # torch has another error for each
         path.write_bytes(whole[:size])
         with pytest.raises(UserError, match="state.pt: it is damaged"):
@@ -213,8 +213,8 @@ def test_ten_such_steps_in_a_row_end_the_training_with_the_last_state_kept(monke
     spoil(monkeypatch, set(range(1, 100)))
     with pytest.raises(UserError, match="10 steps in a row"):
         run(monkeypatch, tmp_path, "--max_steps", "50", "--save_every", "4")
-    model, optimizer = new_training()
-    assert load_state(tmp_path, model, optimizer)["step"] == 8
+    model, *others = new_training()
+    assert load_state(tmp_path, model, *others)["step"] == 8
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
     assert load_model(tmp_path).blocks == 2
 

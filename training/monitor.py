@@ -29,7 +29,7 @@ class Monitor:
         with self._writing():
             self.writer = SummaryWriter(str(self.folder), purge_step=step) if active else None
         self.bar = tqdm(total=steps, initial=step, unit="step", disable=not active, dynamic_ncols=True)
-        self.last_step, self.last_time, self.waited = step, time.perf_counter(), 0.0
+        self.measure_from(step)
 
     def __enter__(self) -> "Monitor":
         return self
@@ -59,15 +59,18 @@ class Monitor:
 
     def progress(self, step: int, samples_a_step: int, used: list, **values: float) -> None:
         """Loss and so on, how fast it goes, the share of the time spent waiting for data, and the scales used."""
-        now = time.perf_counter()
-        elapsed = max(now - self.last_time, 1e-9)
+        elapsed = max(time.perf_counter() - self.last_time, 1e-9)
         speed = (step - self.last_step) * samples_a_step / elapsed
         self.scalars(step, **values, samples_per_second=speed, waiting_for_data=self.waited / elapsed)
         for index, scales in enumerate(used):
             for scale in SCALES:
                 self.scalars(step, **{f"scales/block{index}_1in{scale}": float((scales == scale).float().mean())})
         self.bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
-        self.last_step, self.last_time, self.waited = step, now, 0.0
+        self.measure_from(step)
+
+    def measure_from(self, step: int) -> None:
+        """Take speed and waiting from this step on: validation is not training."""
+        self.last_step, self.last_time, self.waited = step, time.perf_counter(), 0.0
 
     def pictures(self, step: int, inputs: torch.Tensor, targets: torch.Tensor, prediction: Prediction) -> None:
         """The first sample at its timestep between: both inputs, prediction and target above flows and mask."""

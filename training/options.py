@@ -7,6 +7,8 @@ from common.errors import UserError
 from data.open import NAMES
 from model.loss import LOSSES
 
+MOST_SEED = 2**31 - 1  # with the step's number in it, still a seed that PyTorch takes
+
 
 def parse_arguments(description: str) -> argparse.Namespace:
     parser = Parser(description=description)
@@ -17,6 +19,8 @@ def parse_arguments(description: str) -> argparse.Namespace:
     data.add_argument("--mix", type=float, nargs="+", metavar="W", help="weights of the mixed datasets (default equal)")
     data.add_argument("--photos", type=Path, metavar="DIR", help="pictures for the textures of synthetic")
     data.add_argument("--list", type=Path, metavar="FILE", help="clips to train on (default: the dataset's own list)")
+    data.add_argument("--val_list", type=Path, metavar="FILE", help="clips to validate on (default: the dataset's own "
+                      "list, or the end of each clip of a folder)")
     data.add_argument("--gap", type=int, nargs="+", metavar="N", help="frames from one input to the next; several: "
                       "drawn per sample (default: as published for the dataset)")
     data.add_argument("--crop", type=positive_int, default=128)
@@ -77,11 +81,17 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("give --data DIR, the dataset's folder (or --dataset synthetic, which needs none)")
     if args.mix is not None and len(args.mix) != len(args.dataset):
         raise UserError(f"--mix needs one weight for each dataset: {len(args.dataset)}, not {len(args.mix)}")
+    if args.mix is not None and not all(0 < weight < float("inf") for weight in args.mix):
+        raise UserError("--mix needs weights above 0")
+    if args.channels % 2:
+        raise UserError(f"--channels {args.channels} is odd: the decoder halves them")
     if args.crop % 8:
         raise UserError(f"--crop {args.crop} is not a multiple of 8, as the network needs")
     for name in ("warmup", "weight_decay", "perceptual", "seed", "num_workers", "val_every"):
         if not 0 <= getattr(args, name) < float("inf"):  # false for nan too
             raise UserError(f"--{name} {getattr(args, name)} is not a number of at least 0")
+    if args.seed > MOST_SEED:
+        raise UserError(f"--seed {args.seed} is above {MOST_SEED}")
     if args.gap and min(args.gap) < 2:
         raise UserError(f"--gap {min(args.gap)}: the two input frames must be at least 2 frames apart")
     if args.resume and args.init:

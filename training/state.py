@@ -30,23 +30,24 @@ def open_output(output: Path) -> None:
         raise UserError(f"cannot write to {output}: {error.strerror or error}") from error
 
 
-def save_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, progress: dict) -> None:
+def save_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
+               progress: dict) -> None:
     """Write `last.safetensors` (the weights, for every script) and `state.pt` (to go on from).
 
     Each appears under its name only when complete, and going on needs `state.pt` alone: the two need
     not be of the same step. `progress` holds plain numbers and strings.
     """
     save_model(model, output / "last.safetensors", {"steps": str(progress["step"])})
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress,
-             "architecture": [model.channels, model.blocks], "random": torch.get_rng_state()}
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scaler": scaler.state_dict(),
+             "progress": progress, "architecture": [model.channels, model.blocks], "random": torch.get_rng_state()}
     file = io.BytesIO()  # written to a file itself, torch would hide that the disk is full behind an error of its own
     torch.save(state, file)
     with atomic_path(output / "state.pt") as temporary:
         temporary.write_bytes(file.getbuffer())
 
 
-def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer) -> dict:
-    """Put the state in `output` into model and optimiser; return its progress.
+def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> dict:
+    """Put the state in `output` into model, optimiser and scaler; return its progress.
 
     Raises:
         UserError: there is none, it is damaged, or of another architecture.
@@ -60,6 +61,8 @@ def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer) -> d
         if (channels, blocks) == (model.channels, model.blocks):
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
+            if state["scaler"]:  # empty where the training so far was in another precision
+                scaler.load_state_dict(state["scaler"])
             torch.set_rng_state(state["random"])
             return state["progress"]
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
