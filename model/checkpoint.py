@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from common.errors import UserError
 from common.files import atomic_path
@@ -77,10 +77,7 @@ def save_model(model: SAFA, path: str | Path, metadata: dict[str, str] | None = 
              for name, tensor in model.state_dict().items()}
     header = {"channels": str(model.channels), "blocks": str(model.blocks), **(metadata or {})}
     with atomic_path(path) as temporary:
-        try:
-            save_file(state, temporary, header)
-        except SafetensorError as error:  # it wraps the system's own error, "no space left" for one
-            raise OSError(str(error)) from error
+        temporary.write_bytes(save(state, header))  # written by safetensors itself, others could not read the file
 
 
 def weights_hash(model: SAFA) -> str:

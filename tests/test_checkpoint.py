@@ -1,6 +1,7 @@
 """Weights in and out of files, and what is said of files that are no weights."""
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,6 +36,8 @@ def test_round_trip_keeps_weights_and_architecture(small, tmp_path):
     assert weights_hash(loaded) == weights_hash(small)
     with safe_open(tmp_path / "w.safetensors", "pt") as file:
         assert file.metadata() == {"channels": "8", "blocks": "2", "steps": "7"}
+    (tmp_path / "other").touch()
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode  # others may read it too
     save_model(small, tmp_path / "half" / "w.safetensors", dtype=torch.float16)
     assert os.path.getsize(tmp_path / "half" / "w.safetensors") < 0.6 * os.path.getsize(tmp_path / "w.safetensors")
     assert next(load_model(tmp_path / "half").parameters()).dtype == torch.float32
@@ -97,9 +100,11 @@ def test_a_failed_write_keeps_the_old_file(small, tmp_path, monkeypatch):
     save_model(small, path)
     before = path.read_bytes()
 
-    def full(*_args):
+    def full(temporary, data):
+        with open(temporary, "wb") as file:
+            file.write(data[:100])
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr("model.checkpoint.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         save_model(small, path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["w.safetensors"]
