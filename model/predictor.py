@@ -1,5 +1,4 @@
 """The user's way in: frames in, enlarged frames at any moments between them out."""
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,11 @@ from model.tiles import Tile, blend_weights, tile_grid
 
 PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
 OVERLAP = 64  # output pixels that neighbouring tiles share
-AUTO_TILE_PIXELS = 1024 * 1024  # a tile, or a batch of moments, of more pixels than this is cut up by "auto"
+# What "auto" means: moments are worked on together up to so many pixels, and frames of over twice as many are cut
+# into tiles of this side, so that 3840x2160 stays within 4 GiB in float32, blocks at full size.
+AUTO_BATCH_PIXELS = 1024 * 1024
+AUTO_TILE = 640
+
 
 
 class EncodedFrame(NamedTuple):
@@ -105,7 +108,7 @@ class Predictor:
                 raise UserError(f"timestep {timestep} is not between 0 and 1")
         frames = []
         pixels = first.frame[0, 0].numel() if self.tile == "auto" else 0
-        at_once = max(1, AUTO_TILE_PIXELS // pixels) if pixels else max(1, len(timesteps))
+        at_once = max(1, AUTO_BATCH_PIXELS // pixels) if pixels else max(1, len(timesteps))
         for start in range(0, len(timesteps), at_once):
             frames += self._between(first, second, timesteps[start:start + at_once], details)
         return frames
@@ -139,7 +142,7 @@ class Predictor:
         height, width = picture.shape[-2:]
         size = self.tile or 0
         if size == "auto":
-            size = 0 if height * width <= 2 * AUTO_TILE_PIXELS else math.isqrt(AUTO_TILE_PIXELS)
+            size = 0 if height * width <= 2 * AUTO_BATCH_PIXELS else AUTO_TILE
         return tile_grid(height, width, size, OVERLAP, MULTIPLE)
 
     @torch.inference_mode()
