@@ -94,24 +94,22 @@ def test_names_that_look_like_protocols(tmp_path, monkeypatch):
     assert len(times(tmp_path / "Aliens:2.mp4")) == 6
 
 
+def translucent(luma):
+    frame = av.VideoFrame(48, 32, "yuva420p")
+    for plane, value in zip(frame.planes, (luma, 128, 128, 77)):
+        plane.update(bytes([value]) * plane.buffer_size)
+    return frame
+
+
 def test_alpha_is_dropped_with_a_word(tmp_path):
-    frames = []
-    for k in range(2):
-        frame = av.VideoFrame(48, 32, "yuva420p")
-        for plane, value in zip(frame.planes, (60 + 50 * k, 128, 128, 77)):
-            plane.update(bytes([value]) * plane.buffer_size)
-        frames.append(frame)
-    source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", pix_fmt="yuva420p")
+    source = write_video(tmp_path / "a.mkv", [translucent(60), translucent(110)], codec="ffv1", pix_fmt="yuva420p")
     assert "alpha" in run(source, tmp_path / "b.mp4")
     assert len(decode(tmp_path / "b.mp4")) == 4
 
 
 def test_alpha_beside_the_picture_is_dropped_with_a_word(tmp_path):
     """WebM keeps alpha as a second picture that decoders do not show."""
-    frame = av.VideoFrame(48, 32, "yuva420p")
-    for plane, value in zip(frame.planes, (60, 128, 128, 77)):
-        plane.update(bytes([value]) * plane.buffer_size)
-    source = write_video(tmp_path / "a.webm", [frame], codec="libvpx-vp9", pix_fmt="yuva420p")
+    source = write_video(tmp_path / "a.webm", [translucent(60)], codec="libvpx-vp9", pix_fmt="yuva420p")
     assert "alpha" in run(source, tmp_path / "b.mkv")
     with av.open(str(tmp_path / "b.mkv")) as container:
         assert "alpha_mode" not in {name.lower() for name in container.streams.video[0].metadata}
