@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmark import metrics
 from benchmark.clips import Clip, LoadedClip, load_clip
 from benchmark.methods import Bicubic, Network
-from benchmark.results import Records, frame_record
+from benchmark.results import Records, clip_psnr, frame_record
 from common.errors import UserError
 from common.files import atomic_path
 
@@ -137,10 +137,11 @@ def evaluate(clips: list[Clip], method: Bicubic | Network, scorer: Scorer, recor
             if images:
                 for target, frame in zip(loaded.clip.targets, predicted, strict=True):
                     save_picture(images / f"{target.name}.png", round_to_8_bits(frame))
-            records.append({"clip": loaded.clip.name, "video": loaded.clip.video, "frames": frames}, processes.rank)
-            finite = [frame["psnr"] for frame in frames if frame["psnr"] is not None]
-            if finite:
-                total, count = total + sum(finite) / len(finite), count + 1
+            record = {"clip": loaded.clip.name, "video": loaded.clip.video, "frames": frames}
+            records.append(record, processes.rank)
+            psnr = clip_psnr(record)
+            if psnr is not None:
+                total, count = total + psnr, count + 1
                 bar.set_postfix_str(f"mean PSNR {total / count:.3f} dB")
             bar.update()
     processes.wait_for_all()

@@ -12,6 +12,7 @@ from benchmark.clips import Clip, load_clip
 from benchmark.methods import Bicubic, Network
 from benchmark.plot import line_plot
 from benchmark.published import SOURCES
+from benchmark.results import clip_psnr
 from common.files import atomic_path
 
 PAGE = Path(__file__).parent / "page"
@@ -50,10 +51,6 @@ def write_report(folder: Path, result: dict, floor: dict | None, published: dict
 def choose_examples(result: dict, floor: dict | None, clips: list[Clip], method: Bicubic | Network,
                     lr: Path | None) -> list[Example]:
     """The clips of highest, middle and lowest PSNR, each by the scored frame farthest from its inputs."""
-    def clip_psnr(record: dict) -> float | None:
-        finite = [frame["psnr"] for frame in record["frames"] if frame["psnr"] is not None]
-        return sum(finite) / len(finite) if finite else None
-
     ranked = sorted((r for r in result["per_clip"] if clip_psnr(r) is not None), key=clip_psnr, reverse=True)
     if not ranked:
         return []
@@ -270,11 +267,8 @@ def _frames_of(result: dict, video: str) -> list[tuple[int, float | None]]:
 
 
 def _sorted_clips(result: dict) -> list[tuple[int, float | None]]:
-    means = []
-    for record in result["per_clip"]:
-        finite = [frame["psnr"] for frame in record["frames"] if frame["psnr"] is not None]
-        means += [sum(finite) / len(finite)] if finite else []
-    return list(enumerate(sorted(means)))
+    means = [clip_psnr(record) for record in result["per_clip"]]
+    return list(enumerate(sorted(mean for mean in means if mean is not None)))
 
 
 def _facts(result: dict) -> str:

@@ -34,16 +34,18 @@ class Layer:
 
 def build(only: Collection[str] = ()) -> list[Layer]:
     """The layers from back to front, all or `only` some. The camera pans to the right: the near moves left faster."""
+    # What repeats (windows every 43 pixels, sleepers every 26) moves by less than half of that, so that there is
+    # one right answer.
     painters = {
-        "sky": (_sky, {"shift": (-2, 0)}),
-        "mountains": (_mountains, {"shift": (-5, 0)}),
-        "foothills": (_foothills, {"shift": (-8, 0)}),
-        "hills": (_hills, {"shift": (-12, 0)}),
-        "mill": (_mill, {"shift": (-18, 0)}),
-        "sails": (_sails, {"shift": (-18, 0), "turn": 20, "centre": HUB}),
-        "train": (paint_railcar, {"shift": (64, 0)}),
-        "embankment": (_embankment, {"shift": (-26, 0)}),
-        "meadow": (_meadow, {"shift": (-44, 0)}),
+        "sky": (_sky, {"shift": (-1, 0)}),
+        "mountains": (_mountains, {"shift": (-2, 0)}),
+        "foothills": (_foothills, {"shift": (-3, 0)}),
+        "hills": (_hills, {"shift": (-4, 0)}),
+        "mill": (_mill, {"shift": (-6, 0)}),
+        "sails": (_sails, {"shift": (-6, 0), "turn": 16, "centre": HUB}),
+        "train": (paint_railcar, {"shift": (18, 0)}),
+        "embankment": (_embankment, {"shift": (-9, 0)}),
+        "meadow": (_meadow, {"shift": (-14, 0)}),
     }
     # Each layer has a generator of its own, so that one alone comes out as it does among the others.
     return [Layer(paint(np.random.default_rng([5, index])), **motion)

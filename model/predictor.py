@@ -22,7 +22,6 @@ AUTO_BATCH_PIXELS = 1024 * 1024
 AUTO_TILE = 640
 
 
-
 class EncodedFrame(NamedTuple):
     """A frame as the network keeps it, made by `Predictor.encode`."""
 
