@@ -60,12 +60,6 @@ def frame_record(target, psnr: float, ssim: float, lpips: float | None = None) -
     return record if lpips is None else record | {"lpips": lpips}
 
 
-def clip_psnr(record: dict) -> float | None:
-    """Mean PSNR of a clip's scored frames, those equal to the truth left out; None if there are no others."""
-    finite = [frame["psnr"] for frame in record["frames"] if frame["psnr"] is not None]
-    return sum(finite) / len(finite) if finite else None
-
-
 def average(records: Sequence[dict], positions: Sequence[int] | None = None, over: str = "clips") -> dict:
     """Average over the frames of each clip (or video), then over clips (or videos).
 
@@ -98,6 +92,11 @@ def average(records: Sequence[dict], positions: Sequence[int] | None = None, ove
             result[measure] = math.fsum(means) / len(means) if means else None
     return result | {"clips": clips, "frames": frames, "infinite_clips": infinite_clips,
                      "infinite_frames": infinite_frames}
+
+
+def clip_psnr(record: dict) -> float | None:
+    """Mean PSNR of one clip's scored frames, averaged as in `average`; None if nothing is left to average."""
+    return average([record])["psnr"]
 
 
 def figures_table(figures: dict[str, dict], published: dict[str, dict[str, tuple[float, float]]], method: str) -> str:
