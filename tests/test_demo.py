@@ -29,7 +29,8 @@ def test_truths_show_the_moving_layers_where_the_script_puts_them():
     truths = {t: read_image(FOLDER / name).astype(np.float32) for t, name in TRUTHS.items()}
     black = np.zeros((HEIGHT * S, WIDTH * S, 3), np.float32)
     sails, train = build(["sails", "train"])
-    for layer, (left, top, right, bottom) in ((train, (LEFT, 432, RIGHT + 18, 460)), (sails, (750, 70, 1100, 420))):
+    train_area, sails_area = (LEFT, 432, RIGHT + train.shift[0], 460), (750, 70, 1100, 420)
+    for layer, (left, top, right, bottom) in ((train, train_area), (sails, sails_area)):
         shape = Layer(np.dstack([layer.canvas[..., 3]] * 4), layer.shift, layer.turn, layer.centre)
         for t, other in ((0.25, 0.75), (1.0, 0.0)):
             drawn = at_picture_size(layer.over(black, t)) * 255
