@@ -25,13 +25,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise UserError(f"cannot write {path}: a folder has that name")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())  # a power cut after the rename must not leave an empty file
-        os.replace(temporary, path)
+        replace_durably(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def replace_durably(temporary: Path, target: Path) -> None:
+    """Rename a finished file, or a folder of finished files, so that a power cut leaves either the old or the new."""
+    for path in [*temporary.iterdir()] if temporary.is_dir() else [temporary]:
+        with open(path, "rb+") as written:  # Windows flushes only what is open for writing
+            os.fsync(written.fileno())
+    os.replace(temporary, target)
+    if os.name == "posix":  # the rename itself is an entry of the folder; Windows cannot open folders
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        except OSError:
+            pass  # some network file systems have no such call; the file itself is safe by then
+        finally:
+            os.close(folder)
 
 
 def remove_unfinished(folder: Path) -> None:

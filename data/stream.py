@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.utils.data import get_worker_info
 
 from common.errors import UserError
@@ -44,11 +45,12 @@ class TrainingStream(torch.utils.data.Dataset):
         return torch.from_numpy(sample.targets), torch.from_numpy(sample.inputs), torch.tensor(sample.timestep)
 
     def _prepare_worker(self) -> None:
-        """In a loader's worker, OpenCV must not start threads: each worker is one process per core already,
-        and threads inherited through a fork can hang."""
+        """A loader's worker works alone: neither OpenCV nor numpy's BLAS may start threads in it, whatever the
+        environment says. The workers share the cores already, and OpenCV's threads can hang after a fork."""
         if self._prepared_process != os.getpid():
             if get_worker_info() is not None:
                 cv2.setNumThreads(0)
+                threadpool_limits(1)
             self._prepared_process = os.getpid()
 
     @property

@@ -13,13 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from common.errors import UserError
-from common.files import atomic_path
+from filelock import FileLock, Timeout
 
-try:
-    import fcntl
-except ImportError:  # Windows: nothing stops two processes from working on one output there
-    fcntl = None
+from common.errors import UserError
+from common.files import atomic_path, replace_durably
 
 _VERSION = 3  # raised when the same options would give other bytes
 BEAT = 5.0  # seconds between signs of life
@@ -45,16 +42,16 @@ class Parts:
         self.rank, self.world = rank, world
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / f"rank_{rank}.lock", "w")
+            (self.folder / f"rank_{rank}.lock").touch()
         except OSError as error:
             raise UserError(f"cannot write to {self.base}: {error.strerror}") from error
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"another process is working on {output}: wait for it, or end it first") from error
-            except OSError:
-                pass  # a shared disk without locks
+        self._lock = FileLock(self.folder / f"rank_{rank}.lock")
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise UserError(f"another process is working on {output}: wait for it, or end it first") from error
+        except (OSError, NotImplementedError):
+            pass  # a shared disk without locks
         (self.folder / f"rank_{rank}.failed").unlink(missing_ok=True)
         self._ended = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -62,7 +59,7 @@ class Parts:
     def close(self) -> None:
         """Let go of the folder; what is in it stays."""
         self._ended.set()
-        self._lock.close()
+        self._lock.release()
 
     def file(self, segment: int, suffix: str) -> Path:
         return self.folder / f"{segment:06d}{suffix}"
@@ -153,10 +150,7 @@ def _becoming(target: Path, temporary: Path) -> Iterator[None]:
     """Rename the file or folder `temporary` to `target` if the block succeeds; remove it if not."""
     try:
         yield
-        for path in [*temporary.iterdir()] if temporary.is_dir() else [temporary]:
-            with open(path, "rb") as written:
-                os.fsync(written.fileno())
-        os.replace(temporary, target)
+        replace_durably(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
 

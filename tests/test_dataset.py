@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from dataset_files import HEIGHT, WIDTH, make_adobe, numbered_frame, write_frames, write_video
+from threadpoolctl import threadpool_info, threadpool_limits
+from torch.utils.data import DataLoader
 
 from common.errors import UserError
 from data.adobe240 import LISTS
@@ -59,6 +61,26 @@ def test_targets_timesteps_and_augmentation_as_published(adobe):
     assert np.all(abs(share - 0.5) < 0.12), share  # four standard deviations
     assert abs(np.corrcoef(np.array(flags).T) - np.eye(4)).max() < 0.25, "augmentations must be independent"
     assert {x for x, _ in corners} == set(range(WIDTH - 31)) and {y for _, y in corners} == set(range(HEIGHT - 31))
+
+
+class ThreadsOfWorker(torch.utils.data.Dataset):
+    """What a loader's worker may use, after it has made a sample as it does in training."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getitem__(self, position):
+        self.stream[position]
+        counts = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        return max(counts), cv2.getNumThreads()
+
+
+def test_a_worker_of_the_loader_uses_one_thread(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    stream = TrainingStream(open_dataset("synthetic", None, crop=64), 0)
+    with threadpool_limits(2):  # what a worker inherits through a fork
+        blas, opencv = next(iter(DataLoader(ThreadsOfWorker(stream), 1, num_workers=1, sampler=[0])))
+    assert blas.item() == 1 and opencv.item() == 1
 
 
 def test_time_reversal_mirrors_the_timestep():
