@@ -16,7 +16,7 @@ from common.files import natural_key
 from common.staging import staged_folder
 from media.animation import open_animation
 from media.image import read_image, to_display, write_image
-from media.pair import PicturePair, prepare_pair
+from media.image_pair import PicturePair, prepare_pair
 from media.visualize import motion_picture
 from model import Predictor, load_predictor
 

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from common import cli
 from common.errors import UserError
-from media.scene import DEFAULT_THRESHOLD
-from media.video import SUFFIXES, Options, VideoJob
-from media.video_write import CODECS
+from media.video.encode import CODECS
+from media.video.job import SUFFIXES, Options, VideoJob
+from media.video.scene_cuts import DEFAULT_THRESHOLD
 from model.checkpoint import load_model, weights_hash
 from model.predictor import Predictor
 

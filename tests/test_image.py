@@ -11,7 +11,7 @@ from common.staging import staged_folder
 from media.animation import open_animation
 from media.exr import HALF_MAX
 from media.image import read_image, to_display, write_image
-from media.pair import LogCurve, prepare_pair
+from media.image_pair import LogCurve, prepare_pair
 from media.visualize import flow_colours, motion_picture
 
 RNG = np.random.default_rng(1)

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 
 from common.errors import UserError
-from media.timeline import Job, SourceTimes, encoder_clock, plan_fps, plan_multi
+from media.video.timeline import Job, SourceTimes, encoder_clock, plan_fps, plan_multi
 
 F = Fraction
 

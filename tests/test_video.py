@@ -22,9 +22,9 @@ from video_files import (
 )
 
 from common.errors import UserError
-from media import colour, video
 from media.image import read_image
-from media.video import Options, VideoJob
+from media.video import colour, job
+from media.video.job import Options, VideoJob
 
 F = Fraction
 
@@ -254,14 +254,14 @@ def test_interrupted_job_goes_on_and_gives_the_same_bytes(tmp_path):
 def test_nothing_but_the_parts_lies_about_while_they_are_joined(tmp_path, monkeypatch):
     """So what a process leaves that is killed then goes with the parts."""
     source = write_levels(tmp_path / "a.mp4", 4)
-    join, seen = video.join, []
+    join, seen = job.join, []
 
     def watched(*arguments):
         damaged = join(*arguments)
         seen.extend(sorted(path.name for path in tmp_path.iterdir()))
         return damaged
 
-    monkeypatch.setattr(video, "join", watched)
+    monkeypatch.setattr(job, "join", watched)
     run(source, tmp_path / "b.mp4")
     assert seen == ["a.mp4", "b.mp4.parts"]
 

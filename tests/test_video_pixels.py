@@ -6,8 +6,8 @@ import pytest
 from video_files import moving_picture
 
 from common.errors import UserError
-from media import colour, scene
-from media.video_write import choose_encoding, fit_depth, padded_size
+from media.video import colour, scene_cuts
+from media.video.encode import choose_encoding, fit_depth, padded_size
 
 FORMATS = [("yuv420p", 8), ("yuv422p", 8), ("yuv444p", 8), ("nv12", 8), ("yuv420p10le", 10), ("yuv422p10le", 10),
            ("yuv444p12le", 12)]
@@ -103,9 +103,9 @@ def test_encoder_choice():
             choose_encoding(**wrong)
 
 
-def found(pictures, threshold=scene.DEFAULT_THRESHOLD):
+def found(pictures, threshold=scene_cuts.DEFAULT_THRESHOLD):
     planes = [[cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)] for picture in pictures]
-    return list(scene.relations(planes, threshold, 8))
+    return list(scene_cuts.relations(planes, threshold, 8))
 
 
 def test_cut_is_found_and_motion_is_not():

@@ -21,7 +21,7 @@ from video_files import (
     write_video,
 )
 
-from media.video_read import VideoSource
+from media.video.decode import VideoSource
 
 F = Fraction
 

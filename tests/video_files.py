@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 
-from media.video import Options, VideoJob
+from media.video.job import Options, VideoJob
 
 
 class BlendPredictor:

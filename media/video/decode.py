@@ -14,8 +14,8 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import natural_key
-from media import colour
 from media.image import PICTURE_SUFFIXES, read_image
+from media.video import colour
 
 # Every read starts a decoder of its own with this many threads: the same frames come out wherever it starts.
 _THREADS = 4

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
-from media import colour
 from media.image import write_image
+from media.video import colour
 
 # Encoders choose their threads by the machine, and some give other bytes then: the numbers are fixed here.
 _THREADS = 8

@@ -22,14 +22,14 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
-from media.parts import Parts, fingerprint
-from media.remux import join, plan_companions, try_output
-from media.scene import DEFAULT_THRESHOLD
-from media.survey import Survey, survey
-from media.timeline import Plan, check_fps, encoder_clock, plan_fps, plan_multi
-from media.video_read import PictureSource, VideoSource
-from media.video_write import PicturePiece, Shape, VideoPiece, choose_encoding, is_sideways, padded_size, turned
-from media.work import Frames, make_segments
+from media.video.decode import PictureSource, VideoSource
+from media.video.encode import PicturePiece, Shape, VideoPiece, choose_encoding, is_sideways, padded_size, turned
+from media.video.mux import join, plan_companions, try_output
+from media.video.pipeline import Frames, make_segments
+from media.video.probe import Survey, survey
+from media.video.scene_cuts import DEFAULT_THRESHOLD
+from media.video.segment_store import Parts, fingerprint
+from media.video.timeline import Plan, check_fps, encoder_clock, plan_fps, plan_multi
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
 

@@ -6,7 +6,6 @@ job with the same output has a folder of its own, so changing an option by mista
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import threading
 import time

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from media.background import Behind, ahead
-from media.parts import Parts
-from media.timeline import Job, Plan, Shown
-from media.video_read import PictureSource, VideoSource
+from media.video.background import Behind, ahead
+from media.video.decode import PictureSource, VideoSource
+from media.video.segment_store import Parts
+from media.video.timeline import Job, Plan, Shown
 
 _AT_ONCE = 16  # timesteps of one pair handed to the network together: bounds the frames in memory
 _DECODED, _FINISHED = 4, 8  # frames that may wait between decoder and network, network and encoder
@@ -47,7 +47,7 @@ class Frames:
     Args:
         todo: the segments that will be asked for, in this order.
         stamps: see `VideoSource.read`.
-        predictor: see `media.video`.
+        predictor: see `media.video.job`.
         finish: (output frame, the source frame on the screen at its time) -> what is written.
     """
 

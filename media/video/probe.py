@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Callable
 from fractions import Fraction
 
-from media.scene import relations
-from media.timeline import SourceTimes
-from media.video_read import PictureSource, Stamp, VideoSource
+from media.video.decode import PictureSource, Stamp, VideoSource
+from media.video.scene_cuts import relations
+from media.video.timeline import SourceTimes
 
 _REORDERED = 16  # by how many places codecs may store a frame away from its turn
 

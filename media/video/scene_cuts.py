@@ -24,7 +24,7 @@ def relations(pictures: Iterable[list[np.ndarray]], threshold: float, depth: int
     a codec. It is compared with the first frame of the run, so that slow fades cannot creep through.
 
     Args:
-        pictures: for each frame its planes, as `media.colour.samples` gives them.
+        pictures: for each frame its planes, as `media.video.colour.samples` gives them.
         threshold: frames whose `cut_score` is above it belong to different scenes; from 1 on none do.
         depth: bits per sample.
     """

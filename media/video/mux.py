@@ -12,9 +12,9 @@ from pathlib import Path
 import av
 
 from common.errors import UserError
-from media.timeline import Plan
-from media.video_read import demuxed
-from media.video_write import Encoding, Shape, add_encoder, apply_tags, padded_size
+from media.video.decode import demuxed
+from media.video.encode import Encoding, Shape, add_encoder, apply_tags, padded_size
+from media.video.timeline import Plan
 
 _SOUND = ("aac", "libopus", "libmp3lame", "flac", "pcm_s16le")
 _TRANSPORTED = ("aac", "ac3", "eac3", "mp2", "mp3", "dts", "truehd", "opus", "dvb_subtitle", "dvb_teletext")
