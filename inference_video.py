@@ -8,6 +8,7 @@
 Interrupted in any way, the same command goes on where it stopped and gives the same file.
 """
 import argparse
+import dataclasses
 import os
 import sys
 from fractions import Fraction
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from common import cli
 from common.errors import UserError
 from media.video.encode import CODECS
-from media.video.job import SUFFIXES, Options, VideoJob
+from media.video.job import DEFAULT_MULTI, SUFFIXES, Options, VideoJob
 from media.video.scene_cuts import DEFAULT_THRESHOLD
 from model.checkpoint import load_model, weights_hash
 from model.predictor import Predictor
@@ -37,6 +38,11 @@ def frame_rate(text: str) -> Fraction:
     return ntsc if "." in text and abs(rate - ntsc) < Fraction(6, 1000) else rate
 
 
+def power_of_two(text: str) -> int:
+    """argparse type of --exp: the factor it stands for."""
+    return 2 ** cli.exponent(text)
+
+
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = cli.Parser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -48,8 +54,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
                         help="the result; its suffix chooses the container. Default: beside the source, as "
                         "NAME_safa with the source's suffix (or .mkv); with --png a folder NAME_safa")
     rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--exp", type=cli.exponent, metavar="N", help="2^N times the frames")
-    rate.add_argument("--multi", type=cli.positive_int, metavar="N", help="N times the frames (default 2)")
+    rate.add_argument("--exp", dest="multi", type=power_of_two, metavar="N", help="2^N times the frames")
+    rate.add_argument("--multi", type=cli.positive_int, metavar="N",
+                      help=f"N times the frames (default {DEFAULT_MULTI})")
     rate.add_argument("--fps", type=frame_rate, metavar="F", help="F frames per second, any rate from the source's on")
     parser.add_argument("--upscale", type=float, default=4, metavar="X",
                         help="enlargement, 1 to 8 (default 4; 1 = only more frames)")
@@ -57,7 +64,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
                         help="slow motion: keep the frame rate and stretch time; audio and subtitles are dropped")
     parser.add_argument("--png", action="store_true", help="write numbered pictures into a folder")
     parser.add_argument("--montage", action="store_true", help="show the original beside the result")
-    parser.add_argument("--no_audio", action="store_true", help="leave the sound out")
+    parser.add_argument("--no_audio", dest="audio", action="store_false", help="leave the sound out")
     parser.add_argument("--scene_threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T",
                         help="how different two frames must be to count as a scene cut, 0 to 1; 1 = never "
                         f"(default {DEFAULT_THRESHOLD})")
@@ -88,9 +95,7 @@ def default_output(args: argparse.Namespace) -> Path:
 def main() -> None:
     args = parse_arguments()
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    multi = args.multi or (2 ** args.exp if args.exp is not None else Options.multi)
-    options = Options(multi, args.fps, args.upscale, args.slowmo, args.png, args.montage, args.codec, args.crf,
-                      args.preset, args.pix_fmt, not args.no_audio, args.scene_threshold, args.segment)
+    options = Options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Options)})
     os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder writes past every log setting
     if args.video is not None and args.video.is_dir():
         raise UserError(f"--video {args.video} is a folder: use --img for pictures")
@@ -107,7 +112,7 @@ def main() -> None:
     try:
         job.run(predictor, identity, rank, world, _meeting(world),
                 say=lambda text: tqdm.write(text, file=sys.stderr), progress=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise
 

@@ -1,6 +1,7 @@
 """Command-line conventions shared by the scripts: exit codes, and the options that choose a predictor."""
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,11 @@ MOST_EXP = 10
 def run(main: Callable[[], None]) -> None:
     """Call `main`; end the process with one line on stderr and code 2 for what the user can put right.
 
-    Ctrl-C ends with code 130. Anything else is a bug in this project and keeps its traceback.
+    Ctrl-C ends with code 130 and SIGTERM with 143, after what is unfinished has been removed. Anything else is
+    a bug in this project and keeps its traceback.
     """
+    _usable_output()
+    signal.signal(signal.SIGTERM, _terminate)
     keep_freed_memory()
     try:
         main()
@@ -26,6 +30,25 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(_fail("interrupted", 130))
     except BrokenPipeError:  # `script | head`: the reader left, which is no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usable_output() -> None:
+    """Let every message be written, whatever the terminal can show, and go nowhere where output is closed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # or the next file opened, a video perhaps, would get what libraries print there
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
+        if name != "stdin" and hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    """Leave as Ctrl-C does, so that unfinished files are removed; managers of jobs may ask more than once."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _fail(message: str, code: int) -> int:
@@ -88,6 +111,8 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
                        "folder holding one (default: the weights that come with the project)")
     group.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto",
                        help="arithmetic (default auto: fp32 on a CPU, half precision on a GPU)")
+    group.add_argument("--fp16", dest="precision", action="store_const", const="fp16",
+                       help="short for --precision fp16")
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: a GPU if there is one)")
     group.add_argument("--tile", type=tile_size, default="auto", metavar="N",
                        help="side of the tiles large frames are cut into, in output pixels; 0 = never "

@@ -32,14 +32,15 @@ from media.video.segment_store import Parts, fingerprint
 from media.video.timeline import Plan, check_fps, encoder_clock, plan_fps, plan_multi
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
+DEFAULT_MULTI = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What is to be made of a video; the command line's names and meanings."""
 
-    multi: int = 2
-    fps: Fraction | None = None  # instead of `multi`
+    multi: int | None = None  # None: DEFAULT_MULTI, or as `fps` has it
+    fps: Fraction | None = None
     upscale: float = 4
     slowmo: bool = False
     png: bool = False
@@ -174,7 +175,7 @@ class VideoJob:
         options = self.options
         if options.fps is not None:
             return plan_fps(found.times, options.fps, options.slowmo)
-        return plan_multi(found.times, options.multi, options.slowmo)
+        return plan_multi(found.times, options.multi or DEFAULT_MULTI, options.slowmo)
 
     def _work(self, parts: Parts, plan: Plan, segments: list[tuple[int, int]], found: Survey, predictor: Any,
               say: Callable[[str], object], progress: bool) -> None:
@@ -260,7 +261,7 @@ class VideoJob:
 def _check_options(options: Options) -> None:
     if not 1 <= options.upscale <= 8:
         raise UserError(f"--upscale {options.upscale:g} is not between 1 and 8")
-    if options.multi < 1:
+    if options.multi is not None and options.multi < 1:
         raise UserError(f"--multi {options.multi} is not at least 1")
     if options.fps is not None and not 0 < options.fps <= 10000:
         raise UserError(f"--fps {float(options.fps):g} is not a frame rate")
