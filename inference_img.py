@@ -18,7 +18,8 @@ from media.animation import open_animation
 from media.image import read_image, to_display, write_image
 from media.image_pair import PicturePair, prepare_pair
 from media.visualize import motion_picture
-from model import Predictor, load_predictor
+from model import InferenceSettings, Predictor
+from model.settings import add_inference_arguments
 
 
 def ratio(text: str) -> float:
@@ -46,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
                         help="frames per second of the GIF and MP4 (default 10)")
     parser.add_argument("--visualize", action="store_true",
                         help="for each frame also a visual0.png ... with the flow, the mask and the scales chosen")
-    cli.add_predictor_arguments(parser)
+    add_inference_arguments(parser)
     return parser.parse_args()
 
 
@@ -95,7 +96,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         stage = stack.enter_context(staged_folder(folder))
         animations = [stack.enter_context(open_animation(path, args.fps)) for path in files]
-        predictor = load_predictor(**cli.predictor_options(args))
+        predictor = InferenceSettings.from_arguments(args).predictor()
         interpolate(predictor, pair, times, args.upscale, suffix, stage, animations, args.visualize)
     height, width = predictor.output_size(*pair.frames[0].shape[:2], args.upscale)
     print(f"Wrote {len(times)} pictures of {width}x{height} to {folder}: {named(pictures)}")

@@ -22,8 +22,7 @@ from common.errors import UserError
 from media.video.encode import CODECS
 from media.video.job import DEFAULT_MULTI, SUFFIXES, Options, VideoJob
 from media.video.scene_cuts import DEFAULT_THRESHOLD
-from model.checkpoint import load_model, weights_hash
-from model.predictor import Predictor
+from model.settings import InferenceSettings, add_inference_arguments
 
 
 def frame_rate(text: str) -> Fraction:
@@ -79,7 +78,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     group.add_argument("--pix_fmt", metavar="NAME",
                        help="pixel format (default yuv420p, yuv420p10le for sources of more than 8 bits; "
                        "prores yuv422p10le, ffv1 yuv444p)")
-    cli.add_predictor_arguments(parser)
+    add_inference_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -102,15 +101,9 @@ def main() -> None:
     if args.img is not None and not args.img.is_dir():
         raise UserError(f"--img {args.img} is no folder of pictures: use --video for a video")
     job = VideoJob(args.video or args.img, args.output or default_output(args), options, args.fps_in)
-    chosen = cli.predictor_options(args)
-    if chosen["device"] is None and torch.cuda.is_available():
-        chosen["device"] = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
-    model = load_model(chosen.pop("path"))
-    predictor = Predictor(model, **chosen)
-    identity = {"weights": weights_hash(model), "precision": predictor.precision, "tile": args.tile,
-                "scale_cap": args.scale_cap, "compile": args.compile}
+    predictor = InferenceSettings.from_arguments(args, int(os.environ.get("LOCAL_RANK", 0))).predictor()
     try:
-        job.run(predictor, identity, rank, world, _meeting(world),
+        job.run(predictor, predictor.identity(), rank, world, _meeting(world),
                 say=lambda text: tqdm.write(text, file=sys.stderr), progress=True)
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         print("stopped; the same command goes on from here", file=sys.stderr)

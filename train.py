@@ -27,7 +27,7 @@ from degradation import make_degradation
 from model.checkpoint import load_model, save_model
 from model.loss import LOSSES, Perceptual, three_frame_loss
 from model.prepare import DTYPES, compile_parts, resolve_precision
-from model.safa import SAFA
+from model.registry import create_network
 from model.start import load_imagenet_encoder, start_from_blending
 from training.distributed import average_gradients, join_processes, leave_processes, share_weights, total
 from training.monitor import Monitor
@@ -53,12 +53,12 @@ def build_model(args, first, say):
     """
     if args.init:
         model = load_model(args.init)
-        if (model.channels, model.blocks) != (args.channels, args.blocks):
-            raise UserError(f"{args.init} has --channels {model.channels} --blocks {model.blocks}, "
-                            f"not {args.channels} and {args.blocks}")
+        if model.name != args.network or any(model.settings[name] != value for name, value in args.settings.items()):
+            raise UserError(f"{args.init} is {model.name} with {model.settings}, not {args.network} with "
+                            f"{args.settings or 'its usual settings'}")
         return model
-    model = SAFA(args.channels, args.blocks)
-    if args.resume:
+    model = create_network(args.network, **args.settings)
+    if args.resume or args.network != "safa":  # the rest is about the paper's encoder and flow
         return model
     if args.pretrained_encoder != "no" and first:
         say(f"encoder starts from: {load_imagenet_encoder(model, required=args.pretrained_encoder == 'yes')}")
@@ -115,7 +115,7 @@ def main():
         for step in range(first, last):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, peak, args.warmup)
-            routing = routing_of_step(args.routing, args.blocks, 3 * batch, args.seed, step)
+            routing = routing_of_step(args.routing, model.blocks, 3 * batch, args.seed, step)
             loss_sum = 0.0
             for part in range(args.accumulate):
                 waiting = time.perf_counter()
@@ -124,9 +124,9 @@ def main():
                 inputs, timestep = inputs.to(device, non_blocking=True), timestep.to(device, non_blocking=True)
                 targets = targets.to(device, non_blocking=True).float() / 255
                 timesteps = torch.stack((torch.zeros_like(timestep), timestep, torch.ones_like(timestep)), 1)
-                share = slice_of(routing, processes.rank * args.accumulate + part, 3 * args.batch_size, device)
+                share = routing.part(processes.rank * args.accumulate + part, 3 * args.batch_size, device)
                 with autocast:
-                    prediction = model(*inputs.split(3, 1), timesteps, **share)
+                    prediction = model(*inputs.split(3, 1), timesteps, share)
                 frames = prediction.frames
                 loss = three_frame_loss(frames, targets, LOSSES[args.loss])
                 if perceptual:
@@ -186,12 +186,6 @@ def positions(args, processes, first, last):
     for step in range(first, last):
         start = (step * processes.count + processes.rank) * per_process
         yield from range(start, start + per_process)
-
-
-def slice_of(routing, part, size, device):
-    """The routing arguments of the `part`-th group of `size` frames of the step."""
-    return {name: value[:, part * size:(part + 1) * size].to(device if name == "draws" else "cpu")
-            for name, value in routing.items()}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import natural_key
-from media.resize import enlarge_bicubic, reduce_bicubic
+from media.resize import reduce_bicubic
 
 FACTOR = 4
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
@@ -44,9 +44,9 @@ class Clip:
 
 @dataclass
 class LoadedClip:
-    """A clip's pixels, all of one size, uint8 BGR: inputs reduced and enlarged again, and the truth."""
+    """A clip's pixels, uint8 BGR: low-resolution inputs, a quarter of the size a side, and the truth."""
     clip: Clip
-    enlarged: dict[Path, np.ndarray]
+    inputs: dict[Path, np.ndarray]
     truth: list[np.ndarray]
 
 
@@ -143,9 +143,7 @@ def low_resolution(picture: np.ndarray) -> np.ndarray:
 
 
 def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
-    """Read a clip: truth cropped to multiples of 4, inputs reduced to 1/4 (or read from `lr`) and enlarged.
-
-    The enlargement works on 8 bits, as the release's own does and as `Predictor` does with uint8 frames.
+    """Read a clip: truth cropped to multiples of 4, inputs reduced to 1/4 (or read from `lr`).
 
     Args:
         clip: what to read.
@@ -164,11 +162,9 @@ def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
                             f"other frames of its clip {width}x{height}")
     if min(height, width) < 16:
         raise UserError(f"{clip.targets[0].path} is too small to score: {width}x{height}, at least 16x16 is needed")
-    enlarged = {}
-    for path in clip.inputs:
-        low = low_resolution(pictures[path]) if lr is None else _read_low(lr, path, clip, (height, width))
-        enlarged[path] = enlarge_bicubic(low, height, width)
-    return LoadedClip(clip, enlarged, [pictures[target.path] for target in clip.targets])
+    inputs = {path: low_resolution(pictures[path]) if lr is None else _read_low(lr, path, clip, (height, width))
+              for path in clip.inputs}
+    return LoadedClip(clip, inputs, [pictures[target.path] for target in clip.targets])
 
 
 def _read_low(lr: Path, path: Path, clip: Clip, size: tuple[int, int]) -> np.ndarray:

@@ -27,6 +27,7 @@ from benchmark.results import Records, average, figures_table
 from common import cli
 from common.errors import UserError
 from common.files import atomic_path
+from model.settings import InferenceSettings, add_inference_arguments
 
 PROJECT = Path(__file__).resolve().parents[1]
 Y_FORMULA = "Y = (65.481 R + 128.553 G + 24.966 B) / 255 + 16, in floating point"
@@ -74,8 +75,8 @@ def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="the dataset, as described above")
     parser.add_argument("--protocol", choices=protocols, default=protocols[0],
                         help=f"how it is evaluated (default {protocols[0]})")
-    parser.add_argument("--method", choices=["safa", "bicubic"], default="safa",
-                        help="the network, or bicubic enlargement with linear blending (default safa)")
+    parser.add_argument("--method", choices=["network", "bicubic"], default="network",
+                        help="the network of --model, or bicubic enlargement with linear blending (default network)")
     parser.add_argument("--list", metavar="NAME|FILE", help=list_help)
     parser.add_argument("--lr", type=Path, metavar="DIR", help="read the low-resolution inputs, <video>/<frame>, from "
                         "here instead of making them")
@@ -91,7 +92,7 @@ def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -
     output.add_argument("--json", type=Path, metavar="FILE", help="write figures, protocol and environment here")
     output.add_argument("--report", type=Path, metavar="DIR", help="write a web page, index.html, here: tables, "
                         "plots, pictures to compare (runs bicubic too)")
-    cli.add_predictor_arguments(parser)
+    add_inference_arguments(parser)
     return parser
 
 
@@ -109,14 +110,15 @@ def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None
             if protocol.expected_clips not in (None, len(clips)):
                 print(f"note: {len(clips)} of {total} clips; the published figures are over "
                       f"{protocol.expected_clips} and do not compare")
-        method, identity = _make_method(args, processes)
+        method = _make_method(args, processes)
+        identity = method.identity()
         if processes.rank == 0 and len(identity) > 1:
             print("  " + "method".ljust(15) + ", ".join(f"{key} {value}" for key, value in identity.items()
                                                         if key != "method"))
-        result, folder = _evaluate(args, protocol, clips, method, identity, processes)
+        result, folder = _evaluate(args, protocol, clips, method, processes)
         floor = None
         if args.report and method.name != "bicubic":
-            floor, _ = _evaluate(args, protocol, clips, Bicubic(), {"method": "bicubic"}, processes, images=False)
+            floor, _ = _evaluate(args, protocol, clips, Bicubic(), processes, images=False)
         if processes.rank > 0:
             return
         published = PUBLISHED.get((protocol.dataset, protocol.name), {})
@@ -132,29 +134,18 @@ def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None
         processes.close()
 
 
-def _make_method(args: argparse.Namespace, processes: Processes) -> tuple[Bicubic | Network, dict]:
-    """The method, and what identifies its results."""
+def _make_method(args: argparse.Namespace, processes: Processes) -> Bicubic | Network:
     if args.method == "bicubic":
-        return Bicubic(), {"method": "bicubic"}
-    from model import Predictor, load_model
-    from model.checkpoint import weights_hash
-    options = cli.predictor_options(args)
-    model = load_model(options.pop("path"))
-    if options["device"] is None and torch.cuda.is_available():
-        options["device"] = f"cuda:{processes.local_rank % torch.cuda.device_count()}"
-    predictor = Predictor(model, **options)
-    return Network(predictor), {
-        "method": "safa", "weights": str(args.model or "the default weights"), "weights_sha256": weights_hash(model),
-        "precision": predictor.precision, "device": predictor.device.type, "tile": args.tile,
-        "scale_cap": args.scale_cap, "compile": args.compile}
+        return Bicubic()
+    return Network(InferenceSettings.from_arguments(args, processes.local_rank).predictor())
 
 
 def _evaluate(args: argparse.Namespace, protocol: Protocol, clips: list[Clip], method: Bicubic | Network,
-              identity: dict, processes: Processes, images: bool = True) -> tuple[dict, Path]:
+              processes: Processes, images: bool = True) -> tuple[dict, Path]:
     """Evaluate one method. Returns (on the first process) everything known of the result, and the run's folder."""
     # Records are only gone on from if nothing differs that decides about the figures, the code included.
     key = {"protocol": asdict(protocol), "root": str(args.root.resolve()), "lr": args.lr and str(args.lr.resolve()),
-           "lpips": args.lpips, "code": _code_hash(), "torch": torch.__version__} | identity
+           "lpips": args.lpips, "code": _code_hash(), "torch": torch.__version__} | method.identity()
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
     folder = args.output / f"{protocol.dataset}-{protocol.name}-{method.name}-{digest}"
     pictures = folder / "images" if args.save_images and images else None
@@ -168,7 +159,7 @@ def _evaluate(args: argparse.Namespace, protocol: Protocol, clips: list[Clip], m
     videos = {clip.video: None for clip in clips}
     per_video = {video: average([r for r in records if r["video"] == video], next(iter(protocol.figures.values())),
                                 protocol.over) for video in videos} if len(videos) <= 100 else {}
-    return main | {"figures": figures, "protocol": asdict(protocol), **identity, "per_video": per_video,
+    return main | {"figures": figures, "protocol": asdict(protocol), **method.identity(), "per_video": per_video,
                    "per_clip": records, "versions": versions(), "hardware": hardware(method.device)}, folder
 
 
@@ -179,8 +170,8 @@ def _metrics_device(device: str) -> str:
 def _code_hash() -> str:
     """A digest of the code that decides about figures."""
     digest = hashlib.sha256()
-    for path in sorted([*PROJECT.glob("model/*.py"), PROJECT / "media/resize.py",
-                        *(PROJECT / "benchmark" / f"{n}.py" for n in ("metrics", "clips", "methods", "evaluate"))]):
+    ours = (PROJECT / "benchmark" / f"{name}.py" for name in ("metrics", "clips", "baseline", "methods", "evaluate"))
+    for path in sorted([*PROJECT.glob("model/*.py"), PROJECT / "media/resize.py", *ours]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -18,7 +18,7 @@ from common.files import atomic_path
 PAGE = Path(__file__).parent / "page"
 TITLES = {"vid4": "Vid4", "gopro": "GoPro", "adobe240": "Adobe240", "vimeo90k-fast": "Vimeo-90K fast",
           "vimeo90k-medium": "Vimeo-90K medium", "vimeo90k-slow": "Vimeo-90K slow"}
-NAMES = {"safa": "SAFA", "bicubic": "Bicubic", "truth": "Truth"}
+NAMES = {"safa": "SAFA", "safa_small": "SAFA small", "bicubic": "Bicubic", "truth": "Truth"}
 DETAIL = (96, 72)  # width, height of the magnified part
 MANY_VIDEOS = 24  # more than this are plotted as one curve over clips
 

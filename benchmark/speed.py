@@ -29,9 +29,11 @@ from common.errors import UserError
 from common.files import atomic_path
 from media.resize import reduce_bicubic
 from model.checkpoint import load_model
-from model.cost import multiply_adds
 from model.loss import three_frame_loss
+from model.network import UPSCALE
 from model.prepare import DTYPES, prepare_for_inference, resolve_device
+from model.routing import BY_SELECTOR, Routing
+from training.schedule import routing_of_step
 
 VIDEO_FRAMES = 5
 
@@ -75,26 +77,32 @@ def network_rows(args: argparse.Namespace, device: torch.device):
         model = prepare_for_inference(trained, device, precision, args.compile)
         for size in args.size:
             width, height = parse_size(size)
+            enlarged = UPSCALE * height, UPSCALE * width
             frames = moving_noise(VIDEO_FRAMES if args.video else 2, height, width, device)
             for moments in [2] if args.video else args.timesteps:
                 times = (torch.tensor([[0, 0.5]]) if args.video else torch.linspace(0, 1, moments)[None]).to(device)
                 for choice in args.scales:
-                    scales = None if choice == "chosen" else torch.full((model.blocks, moments), int(choice))
+                    routing = BY_SELECTOR if choice == "chosen" else Routing.fixed(int(choice), model.blocks, moments)
                     used = []
 
                     @torch.inference_mode()
-                    def job(model=model, frames=frames, times=times, scales=scales, used=used):
-                        previous, before = frames[0], model.encode(frames[0])
-                        for frame in frames[1:]:
-                            features = model.encode(frame)
-                            used[:] = model.interpolate(previous, frame, before, features, times, scales).scales
-                            previous, before = frame, features
+                    def job(model=model, frames=frames, times=times, routing=routing, used=used, size=enlarged):
+                        previous = None
+                        for frame in frames:
+                            working = model.padded(model.working_frames(frame, size))
+                            current = working, model.encode(working)
+                            if previous:
+                                used[:] = model.interpolate(previous[0], current[0], previous[1], current[1], times,
+                                                            routing).scales
+                            previous = current
                     median, spread = timed(job, args.runs, device)
                     blocks = [[int(block[i]) for block in used] for i in range(moments)]
                     counted = [*blocks, blocks[-1]] if args.video else blocks
-                    work = (len(frames) - 1) * multiply_adds(height, width, counted, model.channels)
-                    yield {"size": f"{width}x{height}", "timesteps": moments, "precision": precision,
-                           "device": str(device), "scales": choice, "compiled": args.compile, "frames": len(frames),
+                    cost = model.multiply_adds(*enlarged, counted)
+                    work = (len(frames) - 1) * (2 * cost.frame + cost.pair + sum(cost.timesteps))
+                    yield {"network": model.name, "size": f"{enlarged[1]}x{enlarged[0]}", "timesteps": moments,
+                           "precision": precision, "device": str(device), "scales": choice,
+                           "compiled": args.compile, "frames": len(frames),
                            "ms_per_frame": round(1e3 * median / moments / (len(frames) - 1), 1),
                            "spread_percent": round(100 * spread, 1),
                            "gmac": round(work / 1e9, 1), "gflops_per_s": round(2 * work / median / 1e9, 1),
@@ -111,28 +119,24 @@ def train_rows(args: argparse.Namespace, device: torch.device):
         for routing in ("coarse", "learned"):
             model = load_model(args.model).to(device, memory_format=torch.channels_last).train()
             optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
-            inputs, targets = torch.rand(6, 6, 128, 128, device=device), torch.rand(6, 9, 128, 128, device=device)
+            inputs, targets = torch.rand(6, 6, 32, 32, device=device), torch.rand(6, 9, 128, 128, device=device)
             times = torch.tensor([[0, 0.5, 1]], device=device).expand(6, 3)
-            if routing == "coarse":
-                scales = torch.tensor([2, 4] * model.blocks)[:model.blocks, None].expand(-1, 18)
-                options = {"scales": scales}
-            else:
-                options = {"draws": torch.rand(model.blocks, 18, 2, device=device)}
+            chosen = routing_of_step(routing, model.blocks, 18, 0, 0).part(0, 18, device)
 
-            def step(model=model, optimizer=optimizer, inputs=inputs, targets=targets, times=times, options=options,
+            def step(model=model, optimizer=optimizer, inputs=inputs, targets=targets, times=times, chosen=chosen,
                      precision=precision):
                 with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
-                    frames = model(*inputs.split(3, 1), times, **options).frames
+                    frames = model(*inputs.split(3, 1), times, chosen).frames
                 three_frame_loss(frames, targets).backward()
                 optimizer.step()
                 optimizer.zero_grad()
             median, spread = timed(step, args.runs, device)
-            moment = [2, 4] * (model.blocks // 2) if routing == "coarse" else None
             row = {"train_step": routing, "batch": 6, "crop": 128, "precision": precision, "device": str(device),
                    "seconds": round(median, 3), "spread_percent": round(100 * spread, 1),
                    "peak_memory_mib": peak_memory(device)}
-            if moment:  # the backward pass costs twice the forward pass
-                work = 3 * 6 * multiply_adds(128, 128, [moment] * 3, model.channels)
+            if routing == "coarse":  # the backward pass costs twice the forward pass
+                cost = model.multiply_adds(128, 128, chosen.scales[:, :3].T.tolist())
+                work = 3 * 6 * (2 * cost.frame + cost.pair + sum(cost.timesteps))
                 row["share_of_peak"] = round(2 * work / median / peak, 3)
             yield row
 
@@ -187,12 +191,12 @@ def moving_noise(count: int, height: int, width: int, device: torch.device) -> l
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Output (width, height) of an LR size "WxH", enlarged by 4 and padded to what the network needs."""
+    """(width, height) of a size "WxH"."""
     try:
         width, height = (int(part) for part in text.split("x"))
     except ValueError:
         raise UserError(f"--size {text} is not WxH, as in 160x96") from None
-    return -(-width * 4 // 8) * 8, -(-height * 4 // 8) * 8
+    return width, height
 
 
 def peak_memory(device: torch.device) -> int:

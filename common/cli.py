@@ -92,39 +92,3 @@ def exponent(text: str) -> int:
     if not 0 <= value <= MOST_EXP:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {MOST_EXP}")
     return value
-
-
-def tile_size(text: str) -> int | str:
-    """argparse type of `--tile`: "auto", 0 for no tiles, or the tile's side in output pixels."""
-    if text == "auto":
-        return text
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is neither 'auto', 0 nor a size in pixels")
-    return value
-
-
-def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `predictor_options` turns into arguments of `model.load_predictor`."""
-    group = parser.add_argument_group("network")
-    group.add_argument("--model", metavar="PATH", help="weights: .safetensors, the official flownet.pkl, or a "
-                       "folder holding one (default: the weights that come with the project)")
-    group.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto",
-                       help="arithmetic (default auto: fp32 on a CPU, half precision on a GPU)")
-    group.add_argument("--fp16", dest="precision", action="store_const", const="fp16",
-                       help="short for --precision fp16")
-    group.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: a GPU if there is one)")
-    group.add_argument("--tile", type=tile_size, default="auto", metavar="N",
-                       help="side of the tiles large frames are cut into, in output pixels; 0 = never "
-                       "(default auto: by the frame's size)")
-    group.add_argument("--scale_cap", type=int, choices=[1, 2, 4], default=1,
-                       help="finest processing scale the network may choose: 1 = any, 2 = at most half, "
-                       "4 = a quarter only; larger is faster (default 1)")
-    group.add_argument("--compile", action="store_true",
-                       help="compile the network first: faster for long jobs, slower to start")
-
-
-def predictor_options(args: argparse.Namespace) -> dict:
-    """The keyword arguments of `model.load_predictor` chosen on the command line."""
-    return {"path": args.model, "device": args.device, "precision": args.precision, "tile": args.tile,
-            "scale_cap": args.scale_cap, "compile": args.compile}

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from media.resize import enlarge_bicubic, reduce_bicubic
+from media.resize import reduce_bicubic
 
 UPSCALE = 4  # the factor the network is trained for
 
@@ -15,8 +15,8 @@ class Sample(NamedTuple):
     """One training sample; pictures are BGR, channel first.
 
     targets: uint8 (9, H, W), the true frames at times 0, timestep and 1, three channels each.
-    inputs: float32 (6, H, W), the low-resolution frames at times 0 and 1, enlarged to H x W. The range
-        is [0, 1], with the overshoot that bicubic resizing leaves (it is not clipped, as published).
+    inputs: float32 (6, H/4, W/4), the low-resolution frames at times 0 and 1. The range is [0, 1], with
+        the overshoot that bicubic resizing leaves (it is not clipped, as published).
     timestep: float32 in (0, 1).
     """
 
@@ -64,9 +64,7 @@ def make_sample(frames: np.ndarray, timestep: float, rng: np.random.Generator, a
         frames, timestep = augment_frames(frames, timestep, rng)
     frames = np.ascontiguousarray(frames)
     targets, reduced = degrade(frames, rng) if degrade else (frames, low_resolution(frames[::2]))
-    height, width = frames.shape[1:3]
-    inputs = np.stack([enlarge_bicubic(frame, height, width) for frame in reduced])
-    return Sample(_channels_first(targets), _channels_first(inputs), np.float32(timestep))
+    return Sample(_channels_first(targets), _channels_first(reduced), np.float32(timestep))
 
 
 def _channels_first(frames: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ class TrainingStream(torch.utils.data.Dataset):
         seed: >= 0.
         degradation: a `degradation.Degradation`, or None for bicubic reduction alone.
 
-    An item is (targets uint8 (9, H, W), inputs float32 (6, H, W), timestep float32 ()), see `data.sample.Sample`.
+    An item is (targets uint8 (9, H, W), inputs float32 (6, H/4, W/4), timestep float32 ()), see `data.sample.Sample`.
     """
 
     def __init__(self, dataset: Dataset | Mixture, seed: int, degradation: Degrade | None = None) -> None:

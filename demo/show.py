@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmark.baseline import bicubic_blend
 from benchmark.metrics import psnr_y
 from common import cli
 from common.errors import UserError
 from demo.make_demo import FOLDER, PAIR, TRUTHS
 from media.image import read_image, write_image
-from media.resize import enlarge_bicubic
 from media.visualize import label
 
 LAST = 8  # --exp 3 writes img0.png ... img8.png
@@ -25,8 +25,8 @@ GAP, HEADER, INK = 6, 40, (28, 24, 22)
 def blended(t: float) -> np.ndarray:
     """The baseline at time `t`: both inputs enlarged with OpenCV's bicubic, mixed by their distance in time."""
     first, second = (read_image(FOLDER / name).astype(np.float32) for name in PAIR.values())
-    mixed = (1 - t) * first + t * second
-    return np.rint(enlarge_bicubic(mixed, first.shape[0] * 4, first.shape[1] * 4)).clip(0, 255).astype(np.uint8)
+    mixed = bicubic_blend(first, second, t, first.shape[0] * 4, first.shape[1] * 4)
+    return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
 
 def psnr(picture: np.ndarray, truth: np.ndarray) -> float:

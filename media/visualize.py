@@ -2,8 +2,8 @@
 import cv2
 import numpy as np
 
-SCALE_NAMES = {1: "full", 2: "1/2", 4: "1/4"}
-_SCALE_COLOURS = {1: (96, 174, 39), 2: (18, 156, 243), 4: (182, 89, 155)}  # BGR
+SCALE_NAMES = {0: "-", 1: "full", 2: "1/2", 4: "1/4"}
+_SCALE_COLOURS = {0: (96, 96, 96), 1: (96, 174, 39), 2: (18, 156, 243), 4: (182, 89, 155)}  # BGR
 _MARGIN = 40
 
 
@@ -32,7 +32,7 @@ def motion_picture(frame: np.ndarray, timestep: float, flow: np.ndarray, mask: n
         frame: (H, W, 3) uint8 BGR, the result at `timestep`.
         flow: (H, W, 4) float32 pixels: x, y to frame 0; x, y to frame 1.
         mask: (H, W) float32 in [0, 1], 1 (white) where frame 0 is taken.
-        scales: for each block the processing scale, 1, 2 or 4.
+        scales: for each block the processing scale, 1, 2 or 4; 0 where it was left out.
 
     Returns:
         (about H, W; at least 640 wide) uint8 BGR.

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from model.block_input import BlockInput
+from model.correlation import correlation
+from model.routing import SCALES
 from model.warp import select
-
-SCALES = (1, 2, 4)  # a block works on its input at full, half or quarter size
 
 
 def enlarge(x: torch.Tensor, factor: int) -> torch.Tensor:
@@ -86,19 +86,66 @@ class ScaleSelector(nn.Module):
     def forward(self, x: BlockInput) -> torch.Tensor:
         # Published as a 1x1 convolution of stride 1 and then one of stride 2; the second looks at
         # every other point only, so the first need not compute the rest.
-        conv, prelu = self.squeeze
-        pooled = self.reduce(prelu(x.at_every_other().convolved(conv))).mean((2, 3))
+        return self.decide_on(x.at_every_other().convolved(self.squeeze[0]))
+
+    def decide_on(self, squeezed: torch.Tensor) -> torch.Tensor:
+        """From the first convolution's output, (N, channels, h, w), on."""
+        pooled = self.reduce(self.squeeze[1](squeezed)).mean((2, 3))
         return torch.sigmoid(self.decide(pooled).float())
 
 
-def chosen_scales(probabilities: torch.Tensor, cap: int = 1) -> torch.Tensor:
-    """(N,) scales of SCALES from (N, 2) probabilities (or bits) by thresholds at 0.5, none finer than 1/`cap`."""
-    fine, half = (probabilities.detach().cpu() >= 0.5).unbind(1)
-    scales = torch.where(half, torch.where(fine, 1, 2), 4)
-    return scales.clamp(min=cap)
+class SkipBlock(nn.Module):
+    """x + conv(PReLU(conv(x))): the identity stays open from end to end, as suits a deep stack at low resolution.
+
+    The second convolution starts at a tenth of the usual size, so a fresh stack is nearly the identity.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Sequential(*conv3x3(channels, channels), small_start(nn.Conv2d(channels, channels, 3, 1, 1)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).add_(x)
 
 
-def straight_through_bits(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Bernoulli bits whose gradient is that of their probabilities (paper, Sec. 3.2). `draws`: uniform in [0, 1)."""
-    bits = (draws < probabilities.detach()).float()
-    return bits + probabilities - probabilities.detach()
+class CorrelationBlock(nn.Module):
+    """The small network's block: works at one fixed scale, and sees how well the warped features match around.
+
+    Args:
+        channels: of features, running feature and result.
+        scale: 1, 2 or 4: it works at 1/scale of the low resolution.
+        radius: of the window in which the two warped features are correlated, in pixels there; 0: not at all.
+        depth: residual blocks.
+    """
+
+    def __init__(self, channels: int, scale: int, radius: int, depth: int):
+        super().__init__()
+        self.scale, self.radius = scale, radius
+        window = (2 * radius + 1) ** 2 if radius else 0
+        self.stem = conv3x3(3 * channels + 6 + window, channels)
+        self.residual = nn.Sequential(*(SkipBlock(channels) for _ in range(depth)))
+        self.to_flow = small_start(nn.Conv2d(channels, 5, 3, 1, 1))
+
+    def forward(self, x: torch.Tensor, warped0: torch.Tensor, warped1: torch.Tensor) -> tuple:
+        """
+        Args:
+            x: (N, channels + 6, h, w): running feature, flow state, timestep plane, at this block's scale.
+            warped0, warped1: (N, channels, h, w) both frames' features, warped by the flows so far.
+
+        Returns:
+            What to add to the running feature, (N, channels, h*scale, w*scale), and to the flow state,
+            (N, 5, h*scale, w*scale) float32, its flows in low-resolution pixels.
+        """
+        matches = [correlation(warped0, warped1, self.radius)] if self.radius else []
+        feature = self.residual(self.stem(torch.cat((x, warped0, warped1, *matches), 1)))
+        change = self.to_flow(feature).float()
+        change = torch.cat((change[:, :4] * self.scale, change[:, 4:]), 1)
+        return enlarge(feature, self.scale), enlarge(change, self.scale)
+
+
+def small_start(conv: nn.Conv2d) -> nn.Conv2d:
+    """A fresh convolution at a tenth of its usual size: what it is added to decides at first."""
+    with torch.no_grad():
+        conv.weight.mul_(0.1)
+        conv.bias.zero_()
+    return conv

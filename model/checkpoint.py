@@ -11,9 +11,8 @@ from safetensors.torch import save
 
 from common.errors import UserError
 from common.files import atomic_path
-from model.safa import SAFA
-
-DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "safa.safetensors"
+from model.network import Network
+from model.registry import DEFAULT_WEIGHTS, WEIGHTS, create_network
 
 # The official release's names, as prefixes, and ours.
 OFFICIAL_NAMES = {
@@ -38,25 +37,28 @@ OFFICIAL_NAMES = {
 }
 
 
-def load_model(path: str | Path | None = None) -> SAFA:
+def load_model(path: str | Path | None = None) -> Network:
     """The network with the weights of `path`, float32, on the CPU, in eval mode.
 
     Args:
         path: a .safetensors of this project, the official `flownet.pkl` (or .pth), or a folder that
-            holds one (`train_log/`, a training's output). None: the weights that come with the project.
+            holds one (`train_log/`, a training's output); or the name of weights that come with the
+            project ("small", "full"). None: the default ones.
 
     Raises:
         UserError: no such file, not a checkpoint, cut short, or the weights of another network.
     """
-    path = _find(DEFAULT_WEIGHTS if path is None else Path(path))
-    state, metadata = _read(path)
-    if not metadata:
+    path = _find(DEFAULT_WEIGHTS if path is None else WEIGHTS.get(str(path), Path(path)))
+    state, header = _read(path)
+    if not header:
         state = {_our_name(name): tensor for name, tensor in state.items()}
+    name = header.get("network", "safa")  # the only network there was, before files said which
     try:
-        channels = state["flow.fuse.0.weight"].shape[0]
-        blocks = len({name.split(".")[2] for name in state if name.startswith("flow.blocks.")})
-        model = SAFA(int(metadata.get("channels", channels)), int(metadata.get("blocks", blocks)))
-    except (KeyError, ValueError, AttributeError, IndexError):
+        settings = json.loads(header["settings"]) if "settings" in header else _safa_settings(state)
+        model = create_network(name, **settings)
+    except UserError as error:
+        raise UserError(f"cannot use {path}: {error}") from None
+    except (KeyError, ValueError, AttributeError, IndexError, TypeError):
         raise UserError(f"{path} does not hold the weights of this network: it has "
                         f"{_some(sorted(state)) or 'no tensors'}") from None
     _check(path, state, model.state_dict())
@@ -65,9 +67,9 @@ def load_model(path: str | Path | None = None) -> SAFA:
     return model.eval()
 
 
-def save_model(model: SAFA, path: str | Path, metadata: dict[str, str] | None = None,
+def save_model(model: Network, path: str | Path, metadata: dict[str, str] | None = None,
                dtype: torch.dtype | None = None) -> None:
-    """Write the weights and the architecture's arguments to a .safetensors, atomically.
+    """Write the weights to a .safetensors, atomically; the network's name and settings go into its header.
 
     Args:
         metadata: further strings to keep in the file's header.
@@ -75,18 +77,24 @@ def save_model(model: SAFA, path: str | Path, metadata: dict[str, str] | None = 
     """
     state = {name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
              for name, tensor in model.state_dict().items()}
-    header = {"channels": str(model.channels), "blocks": str(model.blocks), **(metadata or {})}
+    header = {"network": model.name, "settings": json.dumps(model.settings), **(metadata or {})}
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(state, header))  # written by safetensors itself, others could not read the file
 
 
-def weights_hash(model: SAFA) -> str:
+def weights_hash(model: Network) -> str:
     """SHA-256 (hex) of the weights themselves, whatever file they came in."""
-    digest = hashlib.sha256(json.dumps([model.channels, model.blocks]).encode())
+    digest = hashlib.sha256(json.dumps([model.name, model.settings]).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _safa_settings(state: dict[str, torch.Tensor]) -> dict[str, int]:
+    """The official files say nothing of the architecture: it shows in the shapes."""
+    return {"channels": state["flow.fuse.0.weight"].shape[0],
+            "blocks": len({name.split(".")[2] for name in state if name.startswith("flow.blocks.")})}
 
 
 def _find(path: Path) -> Path:

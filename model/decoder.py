@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.aggregation import ResidualBlock, conv3x3
+from model.aggregation import ResidualBlock, SkipBlock, conv3x3, small_start
 
 
 class Decoder(nn.Module):
@@ -23,3 +23,11 @@ class Decoder(nn.Module):
         x = self.reduce(torch.cat((timestep_plane, warped0, warped1), 1))
         x = F.pixel_shuffle(self.expand(self.residual(x)), 2)
         return F.pixel_shuffle(self.to_picture(x), 2)
+
+
+class PlainDecoder(nn.Sequential):
+    """The small network's decoder: (N, inputs, h, w) at low resolution -> the residual image (N, 3, 4h, 4w)."""
+
+    def __init__(self, inputs: int, channels: int, depth: int):
+        super().__init__(*conv3x3(inputs, channels), *(SkipBlock(channels) for _ in range(depth)),
+                         small_start(nn.Conv2d(channels, 48, 3, 1, 1)), nn.PixelShuffle(4))

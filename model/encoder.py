@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from model.aggregation import enlarge
+from model.aggregation import SkipBlock, conv3x3, enlarge
 
 # The order is ImageNet's own, RGB; the published network applies it to BGR frames as they come.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -45,3 +45,10 @@ class Encoder(nn.Module):
         eighth = self.layer2(quarter)
         return (self.project_half(half) + enlarge(self.project_quarter(quarter), 2)
                 + enlarge(self.project_eighth(eighth), 4))
+
+
+class PlainEncoder(nn.Sequential):
+    """The small network's encoder: (N, 3, h, w) in [0, 1], BGR -> (N, channels, h, w), all at low resolution."""
+
+    def __init__(self, channels: int, depth: int):
+        super().__init__(*conv3x3(3, channels), *(SkipBlock(channels) for _ in range(depth)))

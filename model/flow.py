@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.aggregation import AggregationBlock, ScaleSelector, chosen_scales, conv3x3, straight_through_bits
+from model.aggregation import AggregationBlock, ScaleSelector, conv3x3
 from model.block_input import BlockInput
+from model.routing import BY_SELECTOR, Routing, chosen_scales, straight_through_bits
 from model.warp import owners
 
 
@@ -25,16 +26,11 @@ class FlowEstimation(nn.Module):
         self.to_flow = nn.Conv2d(channels, 6 * 4, 3, 1, 1)
 
     def forward(self, features0: torch.Tensor, features1: torch.Tensor, timesteps: torch.Tensor,
-                scales: torch.Tensor | None = None, scale_cap: int = 1,
-                draws: torch.Tensor | None = None) -> tuple[torch.Tensor, list]:
+                routing: Routing = BY_SELECTOR) -> tuple[torch.Tensor, list]:
         """
         Args:
             features0, features1: (B, C, h, w), the two frames' features.
             timesteps: (B, T) in [0, 1].
-            scales: (blocks, B*T) of 1, 2, 4: process at these. None: the selector decides.
-            scale_cap: where the selector decides by threshold, the finest scale it may choose is 1/scale_cap.
-            draws: (blocks, B*T, 2) uniform random numbers: the selector decides by chance, as training
-                needs it, with straight-through gradients. None: it decides by threshold.
 
         Returns:
             The flow state before its pixel shuffle, (B*T, 24, h, w) float32, and for each block the
@@ -46,17 +42,17 @@ class FlowEstimation(nn.Module):
         state = None
         used = []
         for index, block in enumerate(self.blocks):
-            if draws is not None:
-                bits = straight_through_bits(self.selector(x), draws[index])
+            if routing.draws is not None:
+                bits = straight_through_bits(self.selector(x), routing.draws[index])
                 feature = block.mix(x, bits[:, 0], bits[:, 1])
                 chosen = chosen_scales(bits)
             else:
-                if scales is not None:
-                    chosen = scales[index]
-                elif scale_cap == 4:  # only one choice is left
+                if routing.scales is not None:
+                    chosen = routing.scales[index]
+                elif routing.cap == 4:  # only one choice is left
                     chosen = torch.full((len(owner),), 4)
                 else:
-                    chosen = chosen_scales(self.selector(x), scale_cap)
+                    chosen = chosen_scales(self.selector(x), routing.cap)
                 feature = block(x, chosen)
             used.append(chosen)
             update = self.to_flow(feature).float()

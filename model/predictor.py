@@ -1,33 +1,29 @@
-"""The user's way in: frames in, enlarged frames at any moments between them out."""
+"""The user's way in: frames in, enlarged frames at any timesteps between them out."""
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from common.errors import UserError
-from model.checkpoint import load_model
+from model.checkpoint import weights_hash
+from model.network import Network, Prediction
 from model.prepare import prepare_for_inference, resolve_device, resolve_precision
-from model.safa import MULTIPLE, SAFA, Prediction
+from model.routing import Routing
+from model.settings import InferenceSettings
 from model.tiles import Tile, blend_weights, tile_grid
 
 PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
-OVERLAP = 64  # output pixels that neighbouring tiles share
-# What "auto" means: moments are worked on together up to so many pixels, and frames of over twice as many are cut
-# into tiles of this side, so that 3840x2160 stays within 4 GiB in float32, blocks at full size.
-AUTO_BATCH_PIXELS = 1024 * 1024
-AUTO_TILE = 640
 
 
 class EncodedFrame(NamedTuple):
     """A frame as the network keeps it, made by `Predictor.encode`."""
 
-    frame: torch.Tensor  # (1, 3, H, W) float32 in [0, 1], enlarged and padded
+    working: torch.Tensor  # (1, 3, h, w) float32 in [0, 1]: the frame as the network works on it, padded
     features: list[torch.Tensor]  # one tensor for each tile
-    size: tuple[int, int]  # (H, W) before padding
+    inner: tuple[int, int]  # (h, w) of the working frame before padding
+    size: tuple[int, int]  # (H, W) of the frames that come out
     dtype: np.dtype  # of the frames that came in, and go out
 
 
@@ -36,13 +32,13 @@ class Details(NamedTuple):
 
     flow: np.ndarray  # (H, W, 4) float32, pixels: x, y into frame 0; x, y into frame 1
     mask: np.ndarray  # (H, W) float32 in [0, 1]: the share of frame 0
-    scales: list[int]  # the processing scale (1, 2 or 4) each block chose; of the middle tile, if there are tiles
+    scales: list[int]  # the scale (1, 2, 4; 0: left out) of each block; of the middle tile, if there are tiles
 
 
 def load_predictor(path: str | Path | None = None, device: str | None = None, precision: str = "auto",
                    tile: int | str | None = "auto", scale_cap: int = 1, compile: bool = False) -> "Predictor":
-    """A `Predictor` with the weights of `path` (None: those that come with the project); see both for the rest."""
-    return Predictor(load_model(path), device, precision, tile, scale_cap, compile)
+    """A `Predictor` with the weights of `path` (None: the default ones); see `InferenceSettings` for the rest."""
+    return InferenceSettings(path, device, precision, tile, scale_cap, compile).predictor()
 
 
 class Predictor:
@@ -53,51 +49,51 @@ class Predictor:
 
     Args:
         model: the network; the predictor works on a copy of its own.
-        device: "cpu", "cuda:1", ...; None: a GPU if there is one.
-        precision: "fp32", "bf16", "fp16"; "auto": fp32 on a CPU, half precision on a GPU.
-        tile: side in output pixels of the tiles that large frames are worked on in; 0 or None: no
-            tiles; "auto": by the size of the frames.
-        scale_cap: 2 or 4 forbid the processing scales finer than a half or a quarter: faster, less exact.
-        compile: compile the network with torch.compile: faster, but slow to start.
+        settings: how to run it; or give its fields as keywords. The weights it names are not looked at here.
 
     Raises:
         UserError: an unknown device or precision, frames of different sizes or types, a timestep
             outside [0, 1], an enlargement outside [1, 8].
     """
 
-    def __init__(self, model: SAFA, device: str | None = None, precision: str = "auto",
-                 tile: int | str | None = "auto", scale_cap: int = 1, compile: bool = False):
-        if scale_cap not in (1, 2, 4):
-            raise UserError(f"scale_cap {scale_cap} is not 1, 2 or 4")
-        if isinstance(tile, int) and 0 < tile < 4 * OVERLAP:
-            raise UserError(f"tiles of {tile} pixels are too small: at least {4 * OVERLAP}, or 0 for none")
-        self.device = resolve_device(device)
-        self.precision = resolve_precision(precision, self.device)
-        self.tile = tile
-        self.scale_cap = scale_cap
-        self.model = prepare_for_inference(model, self.device, self.precision, compile)
+    def __init__(self, model: Network, settings: InferenceSettings | None = None, **options):
+        self.settings = settings or InferenceSettings(**options)
+        self.device = resolve_device(self.settings.device)
+        self.precision = resolve_precision(self.settings.precision, self.device)
+        self.routing = Routing(cap=self.settings.scale_cap)
+        self._identity = {"network": model.name, "weights_sha256": weights_hash(model)}
+        self.model = prepare_for_inference(model, self.device, self.precision, self.settings.compile)
+
+    def identity(self) -> dict[str, object]:
+        """All of the predictor that decides about its results, as JSON can hold it."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return {**self._identity, "precision": self.precision, "tile": self.settings.tile,
+                "scale_cap": self.settings.scale_cap, "compile": self.settings.compile, "device": self.device.type,
+                "device_name": name, "torch": torch.__version__}
 
     def output_size(self, height: int, width: int, upscale: float = 4) -> tuple[int, int]:
         """(height, width) of the frames that frames of this size are turned into."""
         return round(height * upscale), round(width * upscale)
 
+    @torch.inference_mode()
     def encode(self, frame: np.ndarray, upscale: float = 4) -> EncodedFrame:
-        """Enlarge a frame and compute its features, once for all the pairs and moments it takes part in."""
+        """Compute a frame's features, once for all the pairs and timesteps it takes part in."""
         _check_frame(frame, upscale)
         size = self.output_size(*frame.shape[:2], upscale)
-        if size != frame.shape[:2]:
-            frame = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_CUBIC)
-        picture = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device).permute(2, 0, 1)[None].float()
-        picture = _pad(picture / PEAKS[frame.dtype])
-        with torch.inference_mode():
-            features = [self.model.encode(tile.cut(picture)) for tile in self._tiles(picture)]
-        return EncodedFrame(picture, features, size, frame.dtype)
+        peak = PEAKS[frame.dtype]
+        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device).permute(2, 0, 1)[None].float() / peak
+        inner = self.model.working_frames(pixels, size, None if peak == 1 else peak)
+        working = self.model.padded(inner)
+        features = [self.model.encode(tile.cut(working)) for tile in self._tiles(working)]
+        return EncodedFrame(working, features, tuple(inner.shape[-2:]), size, frame.dtype)
 
     def between(self, first: EncodedFrame, second: EncodedFrame, timesteps: Sequence[float],
-                details: list[Details] | None = None) -> list[np.ndarray]:
+                details: list[Details] | None = None, exact: bool = False) -> list[np.ndarray]:
         """The frames at `timesteps` between two encoded frames, in the order given.
 
-        `details`: a list to which one `Details` is added for each frame.
+        Args:
+            details: a list to which one `Details` is added for each frame.
+            exact: give float32 in [0, 1], not rounded, whatever the type of the frames that came in.
         """
         if first.size != second.size or first.dtype != second.dtype:
             raise UserError(f"the frames of a pair differ: {first.size[1]}x{first.size[0]} {first.dtype} and "
@@ -106,10 +102,10 @@ class Predictor:
             if not 0 <= timestep <= 1:  # false for nan too
                 raise UserError(f"timestep {timestep} is not between 0 and 1")
         frames = []
-        pixels = first.frame[0, 0].numel() if self.tile == "auto" else 0
-        at_once = max(1, AUTO_BATCH_PIXELS // pixels) if pixels else max(1, len(timesteps))
+        pixels = self._output_pixels(first.working) if self.settings.tile == "auto" else 0
+        at_once = max(1, self.model.batch_pixels // pixels) if pixels else max(1, len(timesteps))
         for start in range(0, len(timesteps), at_once):
-            frames += self._between(first, second, timesteps[start:start + at_once], details)
+            frames += self._between(first, second, timesteps[start:start + at_once], details, exact)
         return frames
 
     def interpolate(self, frame0: np.ndarray, frame1: np.ndarray, timesteps: Sequence[float],
@@ -137,30 +133,42 @@ class Predictor:
                     yield index - 1 + timestep, between
             previous = current
 
-    def _tiles(self, picture: torch.Tensor) -> list[Tile]:
-        height, width = picture.shape[-2:]
-        size = self.tile or 0
+    def _output_pixels(self, working: torch.Tensor) -> int:
+        return working[0, 0].numel() * self.model.factor**2
+
+    def _tiles(self, working: torch.Tensor) -> list[Tile]:
+        """Windows of a padded working frame."""
+        model = self.model
+        size = self.settings.tile or 0
         if size == "auto":
-            size = 0 if height * width <= 2 * AUTO_BATCH_PIXELS else AUTO_TILE
-        return tile_grid(height, width, size, OVERLAP, MULTIPLE)
+            size = 0 if self._output_pixels(working) <= model.whole_pixels else model.tile
+        height, width = working.shape[-2:]
+        # Where tiles are as small as the user may choose them, they still have to end.
+        overlap = min(model.overlap, size // 2)
+        return tile_grid(height, width, size // model.factor, overlap // model.factor, model.multiple)
 
     @torch.inference_mode()
     def _between(self, first: EncodedFrame, second: EncodedFrame, timesteps: Sequence[float],
-                 details: list[Details] | None) -> list[np.ndarray]:
+                 details: list[Details] | None, exact: bool) -> list[np.ndarray]:
         times = torch.tensor([list(timesteps)], dtype=torch.float32, device=self.device)
-        tiles = self._tiles(first.frame)
-        predictions = (self.model.interpolate(tile.cut(first.frame), tile.cut(second.frame), features0, features1,
-                                              times, scale_cap=self.scale_cap)
+        tiles = self._tiles(first.working)
+        predictions = (self.model.interpolate(tile.cut(first.working), tile.cut(second.working), features0, features1,
+                                              times, self.routing)
                        for tile, features0, features1 in zip(tiles, first.features, second.features))
-        prediction = next(predictions) if len(tiles) == 1 else _assemble(tiles, predictions, first.frame.shape[-2:],
-                                                                        details is not None)
-        height, width = first.size
+        if len(tiles) == 1:
+            prediction = next(predictions)
+        else:
+            prediction = _assemble(tiles, predictions, first.working.shape[-2:], self.model, details is not None)
+        if details is None:
+            prediction = prediction._replace(flow=None, mask=None)
+        height, width = (self.model.factor * side for side in first.inner)
+        prediction = prediction.fitted(height, width, first.size)
         if details is not None:
-            flow = prediction.flow[..., :height, :width].permute(0, 2, 3, 1).cpu().numpy()
-            mask = prediction.mask[:, 0, :height, :width].cpu().numpy()
+            flow = prediction.flow.permute(0, 2, 3, 1).cpu().numpy()
+            mask = prediction.mask[:, 0].cpu().numpy()
             details += [Details(flow[i], mask[i], [int(block[i]) for block in prediction.scales])
                         for i in range(len(timesteps))]
-        return _to_arrays(prediction.frames[..., :height, :width], first.dtype)
+        return _to_arrays(prediction.frames, np.dtype(np.float32) if exact else first.dtype)
 
 
 def _check_frame(frame: np.ndarray, upscale: float) -> None:
@@ -170,21 +178,18 @@ def _check_frame(frame: np.ndarray, upscale: float) -> None:
         raise UserError(f"an enlargement of {upscale} is not between 1 and 8")
 
 
-def _pad(picture: torch.Tensor) -> torch.Tensor:
-    """Repeat the last row and column until both sides are multiples of what the network needs."""
-    height, width = picture.shape[-2:]
-    return F.pad(picture, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-
-
-def _assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: tuple[int, int],
+def _assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: tuple[int, int], model: Network,
               with_details: bool) -> Prediction:
-    """Blend the tiles' predictions into one of `size`; only one tile's prediction exists at a time."""
+    """Blend the tiles' predictions into one, `size` the padded working frame's; only one tile's exists at a time."""
     parts = 3 if with_details else 1
     sums = [0.0] * parts
+    size = (size[0] * model.factor, size[1] * model.factor)
     total = torch.zeros(size)
     scales = []
     for index, (tile, prediction) in enumerate(zip(tiles, predictions)):
-        weights = blend_weights(tile, *size, OVERLAP).to(prediction.frames.device)
+        tile = Tile(*(model.factor * side for side in tile))
+        overlap = min(model.overlap, min(tile.bottom - tile.top, tile.right - tile.left) // 2)
+        weights = blend_weights(tile, *size, overlap).to(prediction.frames.device)
         if index == 0:
             sums = [part.new_zeros(*part.shape[:2], *size) for part in prediction[:parts]]
             total = total.to(weights.device)
@@ -194,7 +199,7 @@ def _assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: tuple[
         if index == len(tiles) // 2:
             scales = prediction.scales
     sums = [whole.div_(total) for whole in sums]
-    return Prediction(*sums, *[None] * (3 - parts), scales)
+    return Prediction(*sums, *[None] * (3 - parts), scales, [])
 
 
 def _to_arrays(frames: torch.Tensor, dtype: np.dtype) -> list[np.ndarray]:

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from common.errors import UserError
-from model.aggregation import ResidualBlock
-from model.safa import SAFA
+from model.aggregation import AggregationBlock, ResidualBlock
+from model.network import Network
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -35,7 +35,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def prepare_for_inference(model: SAFA, device: torch.device, precision: str, compile: bool = False) -> SAFA:
+def prepare_for_inference(model: Network, device: torch.device, precision: str, compile: bool = False) -> Network:
     """A copy of the network for inference: all that can be folded is, channels last, in `precision` on `device`."""
     model = copy.deepcopy(model).eval().requires_grad_(False)
     fold_batchnorm(model)
@@ -88,9 +88,12 @@ def replace_prelu(model: nn.Module) -> None:
                 setattr(parent, name, MaximumPReLU(child.weight.detach()))
 
 
-def compile_parts(model: SAFA) -> None:
+def compile_parts(model: Network) -> None:
     """Compile, in place, the parts that do nearly all the work: each block at each scale, encoder and decoder."""
     for block in model.flow.blocks:
-        block.at_scale = torch.compile(block.at_scale, dynamic=False)
+        if isinstance(block, AggregationBlock):  # which scales it works at is decided outside of what is compiled
+            block.at_scale = torch.compile(block.at_scale, dynamic=False)
+        else:
+            block.compile(dynamic=False)
     model.encoder.compile(dynamic=False)
     model.decoder.compile(dynamic=False)

@@ -1,76 +1,82 @@
-"""SAFA: encoder, flow estimation, decoder (Scale-Adaptive Feature Aggregation, WACV 2024). Assembly only."""
-from typing import NamedTuple
-
+"""SAFA, the paper's network: encoder, flow estimation, decoder (WACV 2024). Assembly only."""
 import torch
-from torch import nn
 
 from model.block_input import FLOW0, FLOW1, MASK
 from model.decoder import Decoder
 from model.encoder import Encoder
 from model.flow import FlowEstimation, full_resolution, half_resolution
+from model.network import Cost, Network, Prediction, upsample
+from model.routing import BY_SELECTOR, Routing
 from model.warp import backward_warp
 
-MULTIPLE = 8  # frame sides must be multiples of this: features at half size, processed at a quarter of that
 
+class SAFA(Network):
+    """The network. `channels` is the width of its features, `blocks` the number of refinements.
 
-class Prediction(NamedTuple):
-    """What the network says of N = B*T moments."""
+    Working frames are the bicubically enlarged input frames: it refines at output resolution, with features at half
+    of it, so any enlargement works; four times is the trained one.
+    """
 
-    frames: torch.Tensor  # (N, 3, H, W) float32 in [0, 1]
-    flow: torch.Tensor  # (N, 4, H, W) float32, pixels: x, y into frame 0; x, y into frame 1
-    mask: torch.Tensor  # (N, 1, H, W) float32 in [0, 1]: the share of frame 0
-    scales: list  # for each block the (N,) processing scales, 1, 2 or 4
-
-
-class SAFA(nn.Module):
-    """The network. `channels` is the width of its features, `blocks` the number of refinements."""
+    name = "safa"
+    factor = 1
+    multiple = 8  # features at half size, processed at a quarter of that
+    overlap = 64
+    # 3840x2160 stays within 4 GiB in float32, blocks at full size.
+    tile = 640
+    whole_pixels = 2 * 1024 * 1024
+    batch_pixels = 1024 * 1024
 
     def __init__(self, channels: int = 80, blocks: int = 6):
         super().__init__()
+        self.settings = {"channels": channels, "blocks": blocks}
         self.channels, self.blocks = channels, blocks
         self.encoder = Encoder(channels)
         self.flow = FlowEstimation(channels, blocks)
         self.decoder = Decoder(channels)
 
-    def forward(self, frame0: torch.Tensor, frame1: torch.Tensor, timesteps: torch.Tensor,
-                scales: torch.Tensor | None = None, scale_cap: int = 1,
-                draws: torch.Tensor | None = None) -> Prediction:
-        """Frames at any number of timesteps between two frames that are already enlarged.
+    def working_frames(self, frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
+        return upsample(frames, size, peak)
 
-        Args:
-            frame0, frame1: (B, 3, H, W) float in [0, 1], BGR; H and W multiples of 8.
-            timesteps: (B, T) in [0, 1]; 0 is frame 0, 1 is frame 1.
-            scales, scale_cap, draws: see `FlowEstimation.forward`.
-
-        Returns:
-            Prediction for B*T moments, those of the first sample first.
-        """
-        features0, features1 = self.encode(torch.cat((frame0, frame1))).chunk(2)
-        return self.interpolate(frame0, frame1, features0, features1, timesteps, scales, scale_cap, draws)
-
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+    def encode(self, working: torch.Tensor) -> torch.Tensor:
         """Frames (N, 3, H, W) to features (N, channels, H/2, W/2) in the network's own precision."""
         dtype = self.encoder.normalize.weight.dtype
-        return self.encoder(frames.to(dtype, memory_format=torch.channels_last))
+        return self.encoder(working.to(dtype, memory_format=torch.channels_last))
 
-    def interpolate(self, frame0: torch.Tensor, frame1: torch.Tensor, features0: torch.Tensor,
-                    features1: torch.Tensor, timesteps: torch.Tensor, scales: torch.Tensor | None = None,
-                    scale_cap: int = 1, draws: torch.Tensor | None = None) -> Prediction:
-        """As `forward`, for frames whose features (B, channels, H/2, W/2) are at hand: each frame is encoded once."""
-        state, used = self.flow(features0, features1, timesteps, scales, scale_cap, draws)
+    def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
+                    features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
+        state, used = self.flow(features0, features1, timesteps, routing)
         flow = half_resolution(state)
         warped0 = backward_warp(features0, 0.5 * flow[:, FLOW0])
         warped1 = backward_warp(features1, 0.5 * flow[:, FLOW1])
         plane = timesteps.reshape(-1, 1, 1, 1).to(warped0.dtype).expand(-1, 1, *warped0.shape[-2:])
         residual = self.decoder(plane, warped0, warped1)
-        return blend(frame0, frame1, full_resolution(state), residual, used)
+        flow = full_resolution(state)
+        frames = blend(working0, working1, flow, residual)
+        return Prediction(frames, flow[:, :4], torch.sigmoid(flow[:, MASK]), used, [])
+
+    def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> Cost:
+        """By the published arrangement of the work: what this project saves without changing the result is counted
+        all the same, so that times can be compared."""
+        c, inputs, half = self.channels, 3 * self.channels + 7, height / 2 * width / 2
+        encoder = (7 * 7 * 3 * 64 + 4 * 9 + 4 * 9 * 64 * 64 // 4 + (64 * 128 * 9 + 3 * 128 * 128 * 9 + 64 * 128) // 16
+                   + 64 * c + 64 * c // 4 + 128 * c // 16)
+        selector_and_flow = inputs * c + c * c // 4 + c * 24 * 9
+        block_at_full = inputs * c * 9 + 4 * c * c * 9
+        decoder = ((2 * c + 1) * c * 9 + 24 * c * c * 9 + c * 2 * c * 9) // 4 + (c // 2) * 12 * 9
+        return Cost(half * encoder, half * 2 * c * c * 9,
+                    [half * (decoder + sum(selector_and_flow + block_at_full / scale**2 for scale in blocks))
+                     for blocks in scales])
 
 
-def blend(frame0: torch.Tensor, frame1: torch.Tensor, flow: torch.Tensor, residual: torch.Tensor,
-          used: list) -> Prediction:
-    """Warp both frames by the full-resolution flow state, mix them by its mask, add the residual; in float32."""
-    mask = torch.sigmoid(flow[:, MASK])
+def blend(frame0: torch.Tensor, frame1: torch.Tensor, flow: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+    """Warp both frames by the full-resolution flow state, mix them by its mask, add the residual; in float32.
+
+    Args:
+        frame0, frame1: (B, 3, H, W); flow: (N, 5 or more, H, W): two flows in pixels and the mask's logit, N = B*T.
+
+    Returns:
+        (N, 3, H, W) in [0, 1].
+    """
     warped0 = backward_warp(frame0.float(), flow[:, FLOW0])
     warped1 = backward_warp(frame1.float(), flow[:, FLOW1])
-    frames = torch.lerp(warped1, warped0, mask) + residual.float()
-    return Prediction(frames.clamp(0, 1), flow[:, :4], mask, used)
+    return (torch.lerp(warped1, warped0, torch.sigmoid(flow[:, MASK])) + residual.float()).clamp(0, 1)

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 
-def backward_warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+def backward_warp(image: torch.Tensor, flow: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
     """Sample `image` at each pixel's own position plus its flow.
 
     Bilinear, border padding, pixel centres at whole numbers (`align_corners=True`), so a flow of
@@ -12,11 +12,13 @@ def backward_warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     Args:
         image: (N, C, H, W), or (B, C, H, W) with N = B*T: then each picture serves T flows in a row.
         flow: (N, 2, H, W) float32, in pixels of `image`; channel 0 is x (right), channel 1 is y (down).
+        owner: (N,) which of the pictures each flow is for, where not the same number of flows in a row.
 
     Returns:
         (N, C, H, W) in the image's type.
     """
-    return sample(image, positions(flow), owners(len(image), len(flow), flow.device))
+    owner = owners(len(image), len(flow), flow.device) if owner is None else owner
+    return sample(image, positions(flow), owner)
 
 
 def positions(flow: torch.Tensor) -> torch.Tensor:

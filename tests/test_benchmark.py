@@ -289,7 +289,7 @@ def test_bad_input_is_explained(monkeypatch, tmp_path, nine_frames):
         (vimeo90k, ["--root", nine_frames], "no folder .*sequences"),
         (vimeo90k, ["--root", tmp_path / "vimeo", "--list", "slow"], "no list .*slow_testset.txt.*Zooming Slow-Mo"),
         (vimeo90k, ["--root", tmp_path / "vimeo", "--list", tmp_path / "vimeo.txt"], "0009 holds 0 pictures, not 7"),
-        (gopro, ["--root", nine_frames, "--list", tmp_path / "list.txt", "--method", "safa",
+        (gopro, ["--root", nine_frames, "--list", tmp_path / "list.txt", "--method", "network",
                  "--model", tmp_path / "none.pkl"], "none.pkl"),
     ]
     for script, arguments, message in cases:

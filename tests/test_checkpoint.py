@@ -32,10 +32,11 @@ def same_weights(one, other):
 def test_round_trip_keeps_weights_and_architecture(small, tmp_path):
     save_model(small, tmp_path / "w.safetensors", {"steps": "7"})
     loaded = load_model(tmp_path)  # a folder holding one
-    assert (loaded.channels, loaded.blocks) == (8, 2) and same_weights(small, loaded) and not loaded.training
+    assert (loaded.name, loaded.settings) == ("safa", {"channels": 8, "blocks": 2})
+    assert same_weights(small, loaded) and not loaded.training
     assert weights_hash(loaded) == weights_hash(small)
     with safe_open(tmp_path / "w.safetensors", "pt") as file:
-        assert file.metadata() == {"channels": "8", "blocks": "2", "steps": "7"}
+        assert file.metadata() == {"network": "safa", "settings": '{"channels": 8, "blocks": 2}', "steps": "7"}
     (tmp_path / "other").touch()
     assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode  # others may read it too
     save_model(small, tmp_path / "half" / "w.safetensors", dtype=torch.float16)

@@ -62,7 +62,7 @@ def test_opaque_stays_opaque_and_earlier_pictures_are_named(pair, tmp_path, caps
 
 
 def test_places_that_cannot_be_written_show_before_the_work(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(inference_img, "load_predictor", lambda **_: pytest.fail("the work began"))
+    monkeypatch.setattr(inference_img.InferenceSettings, "predictor", lambda self: pytest.fail("the work began"))
     (tmp_path / "file").write_text("in the way")
     for options in (("--output", "file"), ("--output", "file/below"), ("--output", "new", "--gif", "file/a.gif"),
                     ("--output", "new", "--mp4", "a.txt"), ("--output", "new", "--mp4", ".")):

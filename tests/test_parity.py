@@ -6,6 +6,7 @@ from seeded_weights import DATA, seeded_state_dict
 
 from model import Predictor, load_model
 from model.prepare import prepare_for_inference
+from model.routing import Routing
 
 BRANCHES = {"fine": [1] * 6, "half": [2] * 6, "quarter": [4] * 6, "mixed": [1, 2, 4] * 2, "thresholded": None}
 
@@ -30,13 +31,17 @@ def network(request, official):
     return model if request.param == "as trained" else prepare_for_inference(model, torch.device("cpu"), "fp32")
 
 
+def on_enlarged(network, frames, timesteps, scales=None):
+    """The network on frames that are enlarged already, as the official one takes them."""
+    scales = None if scales is None else torch.tensor(scales)[:, None].expand(6, 2)
+    return network(frames[:, :3], frames[:, 3:], torch.from_numpy(timesteps)[None], Routing(scales), frames.shape[2:])
+
+
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_every_branch_gives_the_official_frames_and_flow(network, golden, branch):
     frames = torch.from_numpy(golden["input"])
-    scales = BRANCHES[branch]
-    scales = None if scales is None else torch.tensor(scales)[:, None].expand(6, 2)
     with torch.no_grad():
-        found = network(frames[:, :3], frames[:, 3:], torch.from_numpy(golden["timesteps"])[None], scales)
+        found = on_enlarged(network, frames, golden["timesteps"], BRANCHES[branch])
     difference = np.abs(found.frames.numpy() - golden[f"frames_{branch}"])
     assert difference.max() < 1e-4 and difference.mean() < 1e-6
     flow = golden[f"flow_{branch}"].astype(np.float32)
@@ -49,7 +54,7 @@ def test_selector_gives_the_official_probabilities(network, golden):
     hook = network.flow.selector.register_forward_hook(lambda module, inputs, output: found.append(output.numpy()))
     frames = torch.from_numpy(golden["input"])
     with torch.no_grad():
-        network(frames[:, :3], frames[:, 3:], torch.from_numpy(golden["timesteps"])[None])
+        on_enlarged(network, frames, golden["timesteps"])
     hook.remove()
     assert np.abs(np.stack(found, 1) - golden["selector_probabilities"]).max() < 1e-5
 
@@ -68,7 +73,6 @@ def test_half_precision_stays_close(official, golden):
     exact = golden["frames_mixed"]
     model = prepare_for_inference(load_model(official), torch.device("cpu"), "bf16")
     frames = torch.from_numpy(golden["input"])
-    scales = torch.tensor(BRANCHES["mixed"])[:, None].expand(6, 2)
     with torch.no_grad():
-        found = model(frames[:, :3], frames[:, 3:], torch.from_numpy(golden["timesteps"])[None], scales).frames.numpy()
+        found = on_enlarged(model, frames, golden["timesteps"], BRANCHES["mixed"]).frames.numpy()
     assert -10 * np.log10(((found - exact) ** 2).mean()) > 35

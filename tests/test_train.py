@@ -12,6 +12,7 @@ import train
 from common.errors import UserError
 from model import SAFA, load_model
 from model.loss import Perceptual, charbonnier, l1, three_frame_loss
+from model.routing import Routing
 from model.start import RESNET18_FILE, load_imagenet_encoder, start_from_blending
 from training.schedule import learning_rate, routing_of_step
 
@@ -53,20 +54,20 @@ def test_a_sample_is_learned_at_its_own_timesteps_and_not_at_others():
     torch.manual_seed(0)
     ramp = torch.linspace(0, 1, 32).expand(3, 32, 32)
     moments = torch.stack([0.2 + 0.1 * ramp, 0.5 + 0.1 * ramp, 0.9 - 0.1 * ramp])  # brightness tells the time
-    inputs, targets = torch.cat((moments[0], moments[2]))[None], moments.reshape(1, 9, 32, 32)
+    inputs, targets = torch.cat((moments[0], moments[2]))[None, :, ::4, ::4], moments.reshape(1, 9, 32, 32)
     times = torch.tensor([[0.0, 0.375, 1.0]])
     model = SAFA(channels=16, blocks=2).train()
     start_from_blending(model)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
-    scales = torch.full((2, 3), 2)
+    routing = Routing.fixed(2, 2, 3)
     for _ in range(120):
-        loss = three_frame_loss(model(*inputs.split(3, 1), times, scales).frames, targets)
+        loss = three_frame_loss(model(*inputs.split(3, 1), times, routing).frames, targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     model.eval()
     with torch.no_grad():
-        right, wrong = (float(three_frame_loss(model(*inputs.split(3, 1), t, scales).frames, targets))
+        right, wrong = (float(three_frame_loss(model(*inputs.split(3, 1), t, routing).frames, targets))
                         for t in (times, times[:, [2, 0, 1]]))
     assert right < 0.06 and wrong > 5 * right, (right, wrong)
 
@@ -87,11 +88,11 @@ def test_learning_rate_is_the_published_curve():
 
 def test_routing_depends_on_seed_and_step_alone_and_coarse_is_half_and_half():
     for step in range(5):
-        scales = routing_of_step("coarse", 6, 4, 1, step)["scales"]
+        scales = routing_of_step("coarse", 6, 4, 1, step).scales
         assert sorted(scales[:, 0].tolist()) == [2, 2, 2, 4, 4, 4] and (scales == scales[:, :1]).all()
-        draws = routing_of_step("learned", 6, 4, 1, step)["draws"]
-        assert torch.equal(draws, routing_of_step("learned", 6, 4, 1, step)["draws"]) and draws.shape == (6, 4, 2)
-    seen = {int(s) for step in range(20) for s in routing_of_step("random", 6, 1, 0, step)["scales"].flatten()}
+        draws = routing_of_step("learned", 6, 4, 1, step).draws
+        assert torch.equal(draws, routing_of_step("learned", 6, 4, 1, step).draws) and draws.shape == (6, 4, 2)
+    seen = {int(s) for step in range(20) for s in routing_of_step("random", 6, 1, 0, step).scales.flatten()}
     assert seen == {1, 2, 4}
 
 

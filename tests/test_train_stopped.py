@@ -75,14 +75,14 @@ def test_state_that_cannot_be_gone_on_from_is_named(tmp_path):
     save_state(tmp_path, *new_training(), {"step": 1})
     path = tmp_path / "state.pt"
     whole = path.read_bytes()
-    with pytest.raises(UserError, match="--channels 8 --blocks 2, not 16 and 2"):
+    with pytest.raises(UserError, match="--channels 8 --blocks 2, not --network safa --channels 16 --blocks 2"):
         load_state(tmp_path, SAFA(channels=16, blocks=2), None, None)
     for size in (0, 100, len(whole) // 10, len(whole) - 1):  # torch has another error for each
         path.write_bytes(whole[:size])
         with pytest.raises(UserError, match="state.pt: it is damaged"):
             load_state(tmp_path, *new_training())
     state = torch.load(io.BytesIO(whole), weights_only=True)
-    for changed in ({"model": {}}, {"optimizer": {}}, {"random": None}, {"architecture": 8}):
+    for changed in ({"model": {}}, {"optimizer": {}}, {"random": None}, {"settings": 8}):
         torch.save(state | changed, path)
         with pytest.raises(UserError, match="not of this version"):
             load_state(tmp_path, *new_training())

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from media.visualize import flow_colours
-from model.aggregation import SCALES
-from model.safa import Prediction
+from model.network import UPSCALE, Prediction
+from model.routing import SCALES
 
 
 class Monitor:
@@ -63,7 +63,7 @@ class Monitor:
         speed = (step - self.last_step) * samples_a_step / elapsed
         self.scalars(step, **values, samples_per_second=speed, waiting_for_data=self.waited / elapsed)
         for index, scales in enumerate(used):
-            for scale in SCALES:
+            for scale in {*SCALES, *scales.tolist()} - {0}:
                 self.scalars(step, **{f"scales/block{index}_1in{scale}": float((scales == scale).float().mean())})
         self.bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
         self.measure_from(step)
@@ -76,7 +76,8 @@ class Monitor:
         """The first sample at its timestep between: both inputs, prediction and target above flows and mask."""
         if not self.writer:
             return
-        frame0, frame1 = inputs[0].float().clamp(0, 1).cpu().split(3)
+        shown = inputs[0].float().clamp(0, 1).cpu().repeat_interleave(UPSCALE, 1).repeat_interleave(UPSCALE, 2)
+        frame0, frame1 = shown.split(3)
         frame, target = prediction.frames[1].detach().cpu().clamp(0, 1), targets[0, 3:6].float().cpu()
         flow = prediction.flow[1].detach().float().cpu().permute(1, 2, 0).numpy()
         longest = float(np.hypot(flow[..., ::2], flow[..., 1::2]).max())

@@ -6,6 +6,7 @@ from common.cli import Parser, positive_int, positive_number
 from common.errors import UserError
 from data.open import NAMES
 from model.loss import LOSSES
+from model.registry import NETWORKS
 
 MOST_SEED = 2**31 - 1  # with the step's number in it, still a seed that PyTorch takes
 
@@ -43,14 +44,18 @@ def parse_arguments(description: str) -> argparse.Namespace:
     steps.add_argument("--clip", type=positive_number, default=1.0, help="bound of the gradient's norm (default 1)")
     steps.add_argument("--loss", choices=sorted(LOSSES), default="l1")
     steps.add_argument("--perceptual", type=float, default=0.0, metavar="W", help="weight of a VGG-19 feature loss")
-    steps.add_argument("--routing", choices=["learned", "coarse", "random"], default="learned",
+    steps.add_argument("--routing", choices=["learned", "full", "coarse", "random"], default="learned",
                        help="learned: the selector learns to choose, as published; coarse: blocks at 1/2 and 1/4, "
-                       "several times cheaper, a warm-up; random: all three scales")
+                       "several times cheaper, a warm-up; random: all three scales; full: the finest everywhere")
     steps.add_argument("--seed", type=int, default=0)
 
     network = parser.add_argument_group("network")
-    network.add_argument("--channels", type=positive_int, default=80)
-    network.add_argument("--blocks", type=positive_int, default=6)
+    network.add_argument("--network", choices=sorted(NETWORKS), default="safa",
+                         help="the paper's, or the small one for everyday use (default safa)")
+    network.add_argument("--channels", type=positive_int, metavar="N",
+                         help="width of the features (default: the network's own, 80 and 64)")
+    network.add_argument("--blocks", type=positive_int, metavar="N",
+                         help="of safa: refinements of the flow (default 6)")
     network.add_argument("--pretrained_encoder", choices=["auto", "yes", "no"], default="auto",
                          help="start the encoder from ImageNet weights; auto: if they can be had (default)")
     network.add_argument("--blend_start", action="store_true", help="start from plain blending by the timestep: "
@@ -83,7 +88,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--mix needs one weight for each dataset: {len(args.dataset)}, not {len(args.mix)}")
     if args.mix is not None and not all(0 < weight < float("inf") for weight in args.mix):
         raise UserError("--mix needs weights above 0")
-    if args.channels % 2:
+    args.settings = {name: value for name in ("channels", "blocks") if (value := getattr(args, name)) is not None}
+    if args.network == "safa" and (args.channels or 2) % 2:
         raise UserError(f"--channels {args.channels} is odd: the decoder halves them")
     if args.crop % 8:
         raise UserError(f"--crop {args.crop} is not a multiple of 8, as the network needs")

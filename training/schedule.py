@@ -3,7 +3,7 @@ import math
 
 import torch
 
-from model.aggregation import SCALES
+from model.routing import SCALES, Routing
 
 PUBLISHED_BATCH = 24  # 6 on each of 4 GPUs: the batch the published learning rate is meant for
 
@@ -16,19 +16,21 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int, floor: float 
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
 
 
-def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: int) -> dict[str, torch.Tensor]:
-    """The arguments by which the network chooses its scales in this step, for `samples` frames of all processes.
+def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: int) -> Routing:
+    """How the network chooses its scales in this step, for `samples` frames of all processes.
 
-    "learned": random numbers for the selector's own draws, as published. "coarse": half of the blocks,
-    drawn anew each step, at a quarter, the others at a half. "random": each block at a scale drawn from
-    all three. The last two compute one scale a block, and train everything but the selector. All come
-    from (seed, step) alone.
+    "learned": random numbers for the selector's own draws, as published. "full": the finest scale everywhere.
+    "coarse": half of the blocks, drawn anew each step, at a quarter, the others at a half. "random": each block
+    at a scale drawn from all three. All but "learned" compute one scale a block, and train everything but the
+    selector. All come from (seed, step) alone.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     if routing == "learned":
-        return {"draws": torch.rand(blocks, samples, 2, generator=generator)}
+        return Routing(draws=torch.rand(blocks, samples, 2, generator=generator))
+    if routing == "full":
+        return Routing.fixed(1, blocks, samples)
     if routing == "coarse":
         scales = torch.where(torch.randperm(blocks, generator=generator) % 2 == 0, 4, 2)
     else:
         scales = torch.tensor(SCALES)[torch.randint(3, (blocks,), generator=generator)]
-    return {"scales": scales[:, None].expand(blocks, samples)}
+    return Routing(scales=scales[:, None].expand(blocks, samples))

@@ -13,7 +13,7 @@ import torch
 from common.errors import UserError
 from common.files import atomic_path, remove_unfinished
 from model.checkpoint import save_model
-from model.safa import SAFA
+from model.network import Network
 
 
 def open_output(output: Path) -> None:
@@ -30,7 +30,7 @@ def open_output(output: Path) -> None:
         raise UserError(f"cannot write to {output}: {error.strerror or error}") from error
 
 
-def save_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
+def save_state(output: Path, model: Network, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
                progress: dict) -> None:
     """Write `last.safetensors` (the weights, for every script) and `state.pt` (to go on from).
 
@@ -39,14 +39,14 @@ def save_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, scal
     """
     save_model(model, output / "last.safetensors", {"steps": str(progress["step"])})
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scaler": scaler.state_dict(),
-             "progress": progress, "architecture": [model.channels, model.blocks], "random": torch.get_rng_state()}
+             "progress": progress, "network": model.name, "settings": model.settings, "random": torch.get_rng_state()}
     file = io.BytesIO()  # written to a file itself, torch would hide that the disk is full behind an error of its own
     torch.save(state, file)
     with atomic_path(output / "state.pt") as temporary:
         temporary.write_bytes(file.getbuffer())
 
 
-def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> dict:
+def load_state(output: Path, model: Network, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> dict:
     """Put the state in `output` into model, optimiser and scaler; return its progress.
 
     Raises:
@@ -57,19 +57,24 @@ def load_state(output: Path, model: SAFA, optimizer: torch.optim.Optimizer, scal
         raise UserError(f"nothing to resume: there is no {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        channels, blocks = state["architecture"]
-        if (channels, blocks) == (model.channels, model.blocks):
+        found = _architecture(state["network"], state["settings"])
+        if found == (wanted := _architecture(model.name, model.settings)):
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             if state["scaler"]:  # empty where the training so far was in another precision
                 scaler.load_state_dict(state["scaler"])
             torch.set_rng_state(state["random"])
             return state["progress"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError,
+            OSError) as error:
         raise UserError(f"cannot resume from {path}: it is damaged, or not of this version; start anew with another "
                         f"--output and --init {output / 'last.safetensors'}") from error
-    raise UserError(f"cannot resume from {path}: it has --channels {channels} --blocks {blocks}, "
-                    f"not {model.channels} and {model.blocks}")
+    raise UserError(f"cannot resume from {path}: it has {found}, not {wanted}")
+
+
+def _architecture(network: str, settings: dict[str, int]) -> str:
+    """As the command line says it."""
+    return " ".join([f"--network {network}", *(f"--{name} {value}" for name, value in settings.items())])
 
 
 class StopRequest:

@@ -2,17 +2,18 @@
 import numpy as np
 import torch
 
+from benchmark.baseline import bicubic_blend
 from benchmark.metrics import psnr_y
 from data.base import Dataset, Mixture
 from data.sample import Degrade
-from model.safa import SAFA
+from model.network import Network
 from training.distributed import Processes, total
 
 MOMENTS = ("ends", "between")  # timesteps 0 and 1; the timestep between
 
 
 @torch.no_grad()
-def validate(model: SAFA, dataset: Dataset | Mixture, samples: int, processes: Processes,
+def validate(model: Network, dataset: Dataset | Mixture, samples: int, processes: Processes,
              autocast: torch.autocast, degrade: Degrade | None = None) -> dict[str, float]:
     """Mean PSNR over `samples` of a held-out dataset, evenly spread over it, every sample counted once.
 
@@ -33,10 +34,12 @@ def validate(model: SAFA, dataset: Dataset | Mixture, samples: int, processes: P
         inputs = torch.from_numpy(sample.inputs)[None].to(processes.device)
         truth = torch.from_numpy(sample.targets).reshape(3, 3, *sample.targets.shape[1:]).double()
         timesteps = torch.tensor([[0.0, sample.timestep, 1.0]], device=processes.device)
-        frame0, frame1 = inputs.split(3, 1)
         with autocast:
-            frames = model(frame0, frame1, timesteps).frames
-        blended = torch.lerp(frame0, frame1, timesteps.view(3, 1, 1, 1)).clamp(0, 1)
+            frames = model(*inputs.split(3, 1), timesteps).frames
+        first, second = sample.inputs.reshape(2, 3, *sample.inputs.shape[1:]).transpose(0, 2, 3, 1)
+        blended = np.stack([bicubic_blend(first, second, timestep, *truth.shape[2:])
+                            for timestep in (0.0, sample.timestep, 1.0)]).clip(0, 1)
+        blended = torch.from_numpy(blended).permute(0, 3, 1, 2)
         ours, floor = (psnr_y(picture.cpu().double() * 255, truth).numpy() for picture in (frames, blended))
         for moment, place in ((0, 0), (1, 1), (0, 2)):
             if np.isfinite(ours[place]) and np.isfinite(floor[place]):

@@ -1,0 +1,142 @@
+"""What every network of this project is to the rest of it: low-resolution frames in, enlarged frames between out."""
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model.routing import BY_SELECTOR, Routing
+
+UPSCALE = 4  # what the networks are trained for
+
+
+class Prediction(NamedTuple):
+    """What a network says of N = B*T timesteps."""
+
+    frames: torch.Tensor         # (N, 3, H, W) float32 in [0, 1], BGR
+    flow: torch.Tensor | None    # (N, 4, H, W) float32, pixels: x, y into frame 0; x, y into frame 1
+    mask: torch.Tensor | None    # (N, 1, H, W) float32 in [0, 1]: the share of frame 0
+    scales: list[torch.Tensor]   # for each block the (N,) scales it was processed at; 0: it was left out
+    flows: list[torch.Tensor]    # in training, after each block that can be supervised: (N, 4, h, w), its own pixels
+
+    def fitted(self, height: int, width: int, size: tuple[int, int]) -> "Prediction":
+        """Cut to the top left `height` x `width`, then resized to `size` where that differs."""
+        frames, flow, mask = (None if part is None else part[..., :height, :width] for part in self[:3])
+        if size != (height, width):
+            smaller = size[0] <= height
+            frames = F.interpolate(frames, size, mode="bicubic", align_corners=False, antialias=smaller).clamp(0, 1)
+            if flow is not None:
+                ratio = torch.tensor([size[1] / width, size[0] / height] * 2, device=flow.device).view(1, 4, 1, 1)
+                flow = ratio * F.interpolate(flow, size, mode="bilinear", align_corners=False)
+                mask = F.interpolate(mask, size, mode="bilinear", align_corners=False)
+        return self._replace(frames=frames, flow=flow, mask=mask)
+
+
+class Network(nn.Module):
+    """A network that refines "working frames": the input frames at the resolution it works at.
+
+    A subclass gives `name`, `factor`, `settings` and the three methods below. `Predictor`, training and benchmarks
+    know nothing else of it, so a further network is one file here and one line in `model/registry.py`.
+
+    Attributes:
+        name: what weights and training states call it.
+        factor: output pixels a side for each pixel of a working frame.
+        multiple: the sides of working frames must be multiples of it (`padded`).
+        overlap, tile, whole_pixels, batch_pixels: in output pixels, what "auto" means on a CPU: how much neighbouring
+            tiles share, their side, up to how many pixels a frame is worked on whole, and how many pixels of
+            timesteps at once.
+        settings: the constructor's arguments, whole numbers, which weights keep beside them.
+        blocks: how many blocks `Routing` speaks of.
+    """
+
+    name: ClassVar[str]
+    factor: ClassVar[int]
+    multiple: ClassVar[int]
+    overlap: ClassVar[int]
+    tile: ClassVar[int]
+    whole_pixels: ClassVar[int]
+    batch_pixels: ClassVar[int]
+    settings: dict[str, int]
+    blocks: int
+
+    def working_frames(self, frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
+        """The frames as the network works on them, before padding.
+
+        Args:
+            frames: (N, 3, h, w) float32 in [0, 1], BGR, low resolution.
+            size: (H, W) of the enlarged frames.
+            peak: the frames come from whole numbers up to this one (255, 65535).
+        """
+        raise NotImplementedError
+
+    def encode(self, working: torch.Tensor) -> torch.Tensor:
+        """Features of (N, 3, ...) working frames, (N, C, ...); once for all the pairs a frame takes part in."""
+        raise NotImplementedError
+
+    def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
+                    features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
+        """Frames at `factor` times the working size, from frames whose features are at hand.
+
+        Args:
+            working0, working1: (B, 3, h, w) padded working frames.
+            features0, features1: their features, as `encode` gives them.
+            timesteps: (B, T) in [0, 1]; 0 is frame 0, 1 is frame 1.
+
+        Returns:
+            Prediction for B*T timesteps, those of the first pair first.
+        """
+        raise NotImplementedError
+
+    def forward(self, frame0: torch.Tensor, frame1: torch.Tensor, timesteps: torch.Tensor,
+                routing: Routing = BY_SELECTOR, size: tuple[int, int] | None = None) -> Prediction:
+        """Enlarged frames at any number of timesteps between two low-resolution frames.
+
+        Args:
+            frame0, frame1: (B, 3, h, w) float in [0, 1], BGR.
+            timesteps: (B, T) in [0, 1]; 0 is frame 0, 1 is frame 1.
+            size: (H, W) of the result; None: four times the input's.
+        """
+        size = size or (UPSCALE * frame0.shape[2], UPSCALE * frame0.shape[3])
+        whole = self.working_frames(torch.cat((frame0, frame1)), size)
+        working0, working1 = self.padded(whole).chunk(2)
+        features0, features1 = self.encode(torch.cat((working0, working1))).chunk(2)
+        prediction = self.interpolate(working0, working1, features0, features1, timesteps, routing)
+        return self.fitted(prediction, whole, size)
+
+    def padded(self, working: torch.Tensor) -> torch.Tensor:
+        """The last row and column repeated until both sides are multiples of what the network needs."""
+        height, width = working.shape[-2:]
+        return F.pad(working, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+
+    def fitted(self, prediction: Prediction, working: torch.Tensor, size: tuple[int, int]) -> Prediction:
+        """A prediction for padded frames, brought to `size`; `working`: the frames before padding."""
+        height, width = (self.factor * side for side in working.shape[-2:])
+        return prediction.fitted(height, width, size)
+
+    def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> "Cost":
+        """Multiply-adds of the convolutions for output frames of height x width, counted from the layers.
+
+        Args:
+            scales: for each timestep, the processing scale of each block, 0 where it is left out.
+        """
+        raise NotImplementedError
+
+
+class Cost(NamedTuple):
+    """Multiply-adds: `frame` of an input frame, `pair` of what a pair's timesteps share, `timesteps` of each."""
+
+    frame: float
+    pair: float
+    timesteps: list[float]
+
+
+def upsample(frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
+    """Bicubic enlargement as OpenCV's (a = -0.75, half-pixel centres), of (N, 3, h, w) in [0, 1], in float32.
+
+    With `peak` the result is clipped and rounded to whole numbers of 0..peak, as OpenCV does with frames of such
+    numbers: the release enlarges 8-bit frames so.
+    """
+    if tuple(frames.shape[-2:]) == tuple(size):
+        return frames
+    enlarged = F.interpolate(frames.float(), size, mode="bicubic", align_corners=False)
+    return enlarged if peak is None else enlarged.mul_(peak).round_().clamp_(0, peak).div_(peak)

@@ -1,0 +1,44 @@
+"""How the blocks' processing scales are chosen in one call of a network: one value, handed through as such."""
+from typing import NamedTuple
+
+import torch
+
+SCALES = (1, 2, 4)  # processing scales: full, half and a quarter of the size a network's features have
+
+
+class Routing(NamedTuple):
+    """How each block of each sample comes by its processing scale; N samples, those of the first pair first.
+
+    At most one of `scales` and `draws` is given; with neither the selector decides by thresholds at 0.5.
+    """
+
+    scales: torch.Tensor | None = None  # (blocks, N) of SCALES, on the CPU: process at these
+    draws: torch.Tensor | None = None   # (blocks, N, 2) uniform in [0, 1): decide by chance, as in training (Sec. 3.2)
+    cap: int = 1                        # of SCALES: by threshold, nothing finer than 1/cap is chosen
+
+    @classmethod
+    def fixed(cls, scale: int, blocks: int, samples: int) -> "Routing":
+        """Every block of every sample at one scale."""
+        return cls(scales=torch.full((blocks, samples), scale))
+
+    def part(self, index: int, size: int, device: torch.device) -> "Routing":
+        """That of the `index`-th group of `size` samples; draws go to `device`, scales stay on the CPU."""
+        group = slice(index * size, (index + 1) * size)
+        return Routing(None if self.scales is None else self.scales[:, group],
+                       None if self.draws is None else self.draws[:, group].to(device), self.cap)
+
+
+BY_SELECTOR = Routing()
+
+
+def chosen_scales(probabilities: torch.Tensor, cap: int = 1) -> torch.Tensor:
+    """(N,) scales of SCALES from (N, 2) probabilities (or bits) by thresholds at 0.5, none finer than 1/`cap`."""
+    fine, half = (probabilities.detach().cpu() >= 0.5).unbind(1)
+    scales = torch.where(half, torch.where(fine, 1, 2), 4)
+    return scales.clamp(min=cap)
+
+
+def straight_through_bits(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Bernoulli bits whose gradient is that of their probabilities (paper, Sec. 3.2). `draws`: uniform in [0, 1)."""
+    bits = (draws < probabilities.detach()).float()
+    return bits + probabilities - probabilities.detach()

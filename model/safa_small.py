@@ -1,0 +1,78 @@
+"""safa_small, for everyday use: the paper's three rooms, all at low resolution. Assembly only.
+
+It keeps SAFA's plan (encoder, flow estimated by blocks at several scales that a selector may leave out, decoder of a
+residual image) and gives up its working at output resolution: about a twentieth of the multiply-adds.
+"""
+import torch
+import torch.nn.functional as F
+
+from model.block_input import FLOW0, FLOW1, MASK
+from model.decoder import PlainDecoder
+from model.encoder import PlainEncoder
+from model.network import UPSCALE, Cost, Network, Prediction, upsample
+from model.routing import BY_SELECTOR, Routing
+from model.safa import blend
+from model.small_flow import BLOCKS, CoarseToFineFlow
+from model.warp import backward_warp
+
+
+class SAFASmall(Network):
+    """The small network. Working frames are the low-resolution frames; four times is native, other enlargements
+    are that result resized.
+
+    Args:
+        channels: width of all features.
+        encoder_depth, flow_depth, decoder_depth: residual blocks of the encoder, of each block of the flow
+            estimation, of the decoder.
+    """
+
+    name = "safa_small"
+    factor = UPSCALE
+    multiple = 4  # the coarsest blocks work at a quarter
+    overlap = 128
+    tile = 2048
+    whole_pixels = 10 * 1024 * 1024
+    batch_pixels = 1024 * 1024
+    blocks = 1  # the selector decides once
+
+    def __init__(self, channels: int = 64, encoder_depth: int = 2, flow_depth: int = 2, decoder_depth: int = 6):
+        super().__init__()
+        self.settings = {"channels": channels, "encoder_depth": encoder_depth, "flow_depth": flow_depth,
+                         "decoder_depth": decoder_depth}
+        self.encoder = PlainEncoder(channels, encoder_depth)
+        self.flow = CoarseToFineFlow(channels, flow_depth)
+        self.decoder = PlainDecoder(3 * channels + 2, channels, decoder_depth)
+
+    def working_frames(self, frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
+        return frames
+
+    def encode(self, working: torch.Tensor) -> torch.Tensor:
+        """Frames (N, 3, h, w) to features (N, channels, h, w) in the network's own precision."""
+        return self.encoder(working.to(self.encoder[0].weight.dtype, memory_format=torch.channels_last))
+
+    def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
+                    features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
+        state, feature, used, flows = self.flow(features0, features1, timesteps, routing)
+        warped0, warped1 = backward_warp(features0, state[:, FLOW0]), backward_warp(features1, state[:, FLOW1])
+        mask = torch.sigmoid(state[:, MASK]).to(feature.dtype)
+        plane = timesteps.reshape(-1, 1, 1, 1).to(feature.dtype).expand(-1, 1, *feature.shape[2:])
+        residual = self.decoder(torch.cat((feature, warped0, warped1, mask, plane), 1))
+        # Flow, warping and mixing in float32: half precision has no room for the fractions of a long flow.
+        large = F.interpolate(state, scale_factor=UPSCALE, mode="bilinear", align_corners=False)
+        large = torch.cat((UPSCALE * large[:, :4], large[:, 4:]), 1)
+        frame0, frame1 = (upsample(frames, large.shape[2:]) for frames in (working0, working1))
+        frames = blend(frame0, frame1, large, residual)
+        return Prediction(frames, large[:, :4], torch.sigmoid(large[:, MASK]), used, flows)
+
+    def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> Cost:
+        c, pixels = self.settings["channels"], height / UPSCALE * width / UPSCALE
+        skip = 2 * 9 * c * c
+        encoder = 9 * 3 * c + self.settings["encoder_depth"] * skip
+        decoder = 9 * (3 * c + 2) * c + self.settings["decoder_depth"] * skip + 9 * c * 48
+        blocks = []
+        for block, (scale, radius) in zip(self.flow.blocks, BLOCKS):
+            window = (2 * radius + 1) ** 2 if radius else 0
+            at_full = 9 * (3 * c + 6 + window) * c + len(block.residual) * skip + 9 * c * 5 + window * c
+            blocks.append(at_full / scale**2)
+        return Cost(pixels * encoder, pixels * 2 * c * c,
+                    [pixels * (decoder + sum(cost for cost, scale in zip(blocks, used) if scale)) for used in scales])

@@ -1,0 +1,112 @@
+"""The small network's flow estimation: correlation blocks from coarse to fine, the fine ones only where needed."""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model.aggregation import CorrelationBlock, ScaleSelector
+from model.block_input import FLOW0, FLOW1
+from model.routing import BY_SELECTOR, SCALES, Routing, chosen_scales, straight_through_bits
+from model.warp import backward_warp, owners, select
+
+LONGEST_FLOW = 24.0  # low-resolution pixels; flows beyond it find nothing to match
+STRONGEST_LOGIT = 8.0
+BLOCKS = ((4, 4), (4, 4), (2, 3), (2, 3), (1, 0))  # (scale, radius of the correlation) of each block
+
+
+class CoarseToFineFlow(nn.Module):
+    """From both frames' features and a timestep to flows, mask and running feature, all at low resolution.
+
+    The state has 5 channels, float32: two flows in low-resolution pixels and the mask's logit. Once the blocks at 1/4
+    are through, the selector decides per sample how fine it has to go: 4 leaves it there, 2 adds the blocks at 1/2,
+    1 all.
+    """
+
+    def __init__(self, channels: int, depth: int):
+        super().__init__()
+        self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), nn.PReLU(channels))
+        # The finest block costs as much as all others together, so it is one residual block shorter.
+        self.blocks = nn.ModuleList(CorrelationBlock(channels, scale, radius, depth if scale > 1 else max(depth - 1, 1))
+                                    for scale, radius in BLOCKS)
+        self.selector = ScaleSelector(3 * channels + 6, channels)
+
+    def forward(self, features0: torch.Tensor, features1: torch.Tensor, timesteps: torch.Tensor,
+                routing: Routing = BY_SELECTOR) -> tuple:
+        """
+        Args:
+            features0, features1: (B, C, h, w), h and w multiples of 4.
+            timesteps: (B, T) in [0, 1].
+
+        Returns:
+            The state (N, 5, h, w) float32, the running feature (N, C, h, w), the scales of the blocks as
+            `Prediction.scales` has them, and the flows (N, 4, h, w) after each block, N = B*T.
+        """
+        pyramids = [(downsample(features0, scale), downsample(features1, scale)) for scale in SCALES]
+        owner = owners(len(timesteps), timesteps.numel(), timesteps.device)
+        feature = select(self.fuse(torch.cat((features0, features1), 1)), owner)
+        times = timesteps.reshape(-1, 1, 1, 1).float()
+        state = feature.new_zeros(len(owner), 5, *feature.shape[2:], dtype=torch.float32)
+        state[:, 4:] = STRONGEST_LOGIT * (0.5 - times)
+        chosen, gates, used, flows = None, None, [], []
+        for block in self.blocks:
+            if block.scale < 4 and chosen is None:
+                chosen, gates = self._choose(_BlockInput(feature, state, times, owner, pyramids), routing)
+            members = torch.arange(len(owner)) if chosen is None else (chosen <= block.scale).nonzero()[:, 0]
+            if gates is not None:  # training the selector: all is computed, and what is not chosen counts for nothing
+                members = torch.arange(len(owner))
+            if len(members):
+                whole = len(members) == len(owner)
+                x = _BlockInput(feature, state, times, owner, pyramids)
+                change = block(*(x if whole else x.of(members.to(owner.device))).at_scale(block.scale))
+                if gates is not None:
+                    change = [part * gates[block.scale].to(part.dtype) for part in change]
+                if whole:
+                    feature, state = feature + change[0], state + change[1]
+                else:
+                    where = members.to(owner.device)
+                    feature = feature.index_add(0, where, change[0].to(feature.dtype))
+                    state = state.index_add(0, where, change[1])
+                state = torch.cat((state[:, :4].clamp(-LONGEST_FLOW, LONGEST_FLOW),
+                                   state[:, 4:].clamp(-STRONGEST_LOGIT, STRONGEST_LOGIT)), 1)
+            taken = torch.full((len(owner),), block.scale)
+            used.append(taken if chosen is None else torch.where(chosen <= block.scale, taken, 0))
+            flows.append(state[:, :4])
+        return state, feature, used, flows
+
+    def _choose(self, x: "_BlockInput", routing: Routing) -> tuple:
+        """The scale each sample goes down to, (N,) on the CPU; and in the selector's training the gates by scale."""
+        if routing.scales is not None:
+            return routing.scales[0], None
+        if routing.cap == 4:
+            return torch.full((len(x.owner),), 4), None
+        probabilities = self.selector.decide_on(self.selector.squeeze[0](torch.cat(x.at_scale(4), 1)))
+        if routing.draws is None:
+            return chosen_scales(probabilities, routing.cap), None
+        fine, half = straight_through_bits(probabilities, routing.draws[0]).view(-1, 2, 1, 1, 1).unbind(1)
+        return chosen_scales(torch.cat((fine, half), 1)[..., 0, 0]), {4: None, 2: half, 1: half * fine}
+
+
+class _BlockInput:
+    """What a block looks at, made at the scale it asks for."""
+
+    def __init__(self, feature, state, times, owner, pyramids):
+        self.feature, self.state, self.times, self.owner, self.pyramids = feature, state, times, owner, pyramids
+
+    def of(self, members: torch.Tensor) -> "_BlockInput":
+        """Some of the samples."""
+        return _BlockInput(select(self.feature, members), self.state[members], self.times[members],
+                           self.owner[members], self.pyramids)
+
+    def at_scale(self, scale: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(N, C + 6, h, w), and both frames' features warped, at 1/scale of the low resolution."""
+        features0, features1 = self.pyramids[SCALES.index(scale)]
+        state = downsample(self.state, scale)
+        warped = [backward_warp(features, state[:, part] / scale, self.owner)
+                  for features, part in ((features0, FLOW0), (features1, FLOW1))]
+        feature = downsample(self.feature, scale)
+        plane = self.times.expand(-1, 1, *feature.shape[2:])
+        return torch.cat((feature, state.to(feature.dtype), plane.to(feature.dtype)), 1), *warped
+
+
+def downsample(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Averages of factor x factor points."""
+    return x if factor == 1 else F.avg_pool2d(x, factor)
