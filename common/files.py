@@ -1,4 +1,5 @@
 """Files that appear under their final name only when they are complete."""
+import collections
 import contextlib
 import os
 import re
@@ -57,3 +58,22 @@ def remove_unfinished(folder: Path) -> None:
 def natural_key(name: str | Path) -> list:
     """Sort key that puts `img2` before `img10`."""
     return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", str(name))]
+
+
+def gaps_in_numbers(stems: list[str]) -> list[tuple[int, int]]:
+    """Where numbered names leave numbers out, as (position after the gap, how many are missing).
+
+    The number of a name is the last one in it. Numbers may go in steps (1, 5, 9 ...): the commonest step is taken as
+    meant, and the same number may come several times. Names without a number have no gaps.
+
+    Args:
+        stems: names without their suffixes, in natural order.
+    """
+    numbers = [re.findall(r"[0-9]+", stem)[-1:] for stem in stems]
+    if [] in numbers:
+        return []
+    steps = [int(b) - int(a) for (a,), (b,) in zip(numbers, numbers[1:])]
+    common = collections.Counter(step for step in steps if step).most_common(1)
+    if not common or common[0][0] < 0:
+        return []
+    return [(position, step // common[0][0] - 1) for position, step in enumerate(steps, 1) if step > common[0][0]]

@@ -322,7 +322,8 @@ def test_second_process_on_the_same_output_is_refused(tmp_path):
 def test_mistakes_are_found_at_once(tmp_path):
     source = write_levels(tmp_path / "a.mp4", 3)
     for output, options, word in [
-            ("b.mp4", {"fps": F(20)}, "--fps 20 is below the source"), ("b.mp4", {"codec": "nope"}, "hevc"),
+            ("b.mp4", {"fps": F(20), "multi": 2, "slowmo": True}, "slowmo"), ("b.mp4", {"codec": "nope"}, "hevc"),
+            ("b.mp4", {"start": F(2), "end": F(1)}, "--end"), ("b.mp4", {"deinterlace": "both"}, "field, frame"),
             ("b.xyz", {}, "name ending in"), ("b.webm", {}, "cannot hold"),
             ("b.mp4", {"preset": "quickest"}, "refuses"), ("b.mp4", {"crf": 52}, "between 0 and 51"),
             ("b.ts", {"codec": "av1"}, "cannot hold"), ("b.mp4", {"codec": "mpeg4", "crf": 5}, "mpeg4 knows no --crf"),

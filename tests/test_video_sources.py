@@ -1,5 +1,6 @@
 """Sources as they come: damaged, cut off, with odd times, streams and names; the results are decoded back."""
 import contextlib
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from video_files import (
     write_video,
 )
 
+from common.errors import UserError
+from media.image import write_image
 from media.video.decode import VideoSource
+from media.video.job import VideoJob
 
 F = Fraction
 
@@ -58,6 +62,52 @@ def test_recordings_put_behind_one_another(tmp_path):
     assert "put in order" in run(tmp_path / "b.ts", tmp_path / "c.mkv", segment=40)
     shown = times(tmp_path / "c.mkv")
     assert [round(50 * float(time - shown[0])) for time in shown] == list(range(120))
+
+
+def test_rate_of_the_header_refuses_nothing(tmp_path):
+    """WebM of a browser's recorder says 1000 frames per second; here there are 30 on average."""
+    stamps = np.cumsum([0, 33, 34, 16, 50, 33, 33, 33, 34, 17, 49, 33]).tolist()
+    source = write_video(tmp_path / "a.webm", [level_picture(40 + 15 * k) for k in range(12)], stamps, F(1, 1000),
+                         "libvpx", options={"deadline": "realtime"}, rate=F(1000))
+    run(source, tmp_path / "b.mp4", fps=F(60))
+    assert times(tmp_path / "b.mp4") == [F(k, 60) for k in range(len(times(tmp_path / "b.mp4")))]
+    assert abs(end_of(tmp_path / "b.mp4") - end_of(source)) <= F(1, 1000)
+    with pytest.raises(UserError, match="--fps 20 is below the source's 3"):
+        run(source, tmp_path / "c.mp4", fps=F(20))
+
+
+@pytest.mark.parametrize("shown, options", [(1, {"multi": 4}), (1, {"fps": F(60000, 1001)}),
+                                            (F(1, 3), {"multi": 4}), (F(1, 3), {"multi": 3, "slowmo": True})])
+def test_time_stamps_in_nanoseconds(tmp_path, shown, options):
+    """A frame in 40 ms exactly, or in ticks that four frames for one cannot divide."""
+    stamps = [round(40_000_000 * shown * k) for k in range(6)]
+    source = write_levels(tmp_path / "a.mov", times=stamps, time_base=F(1, 10**9), rate=F(25))
+    with av.open(str(source)) as container:
+        assert container.streams.video[0].time_base == F(1, 10**9)
+    run(source, tmp_path / "b.mp4", **options)
+    stretch = 3 if "slowmo" in options else 1
+    assert abs(end_of(tmp_path / "b.mp4") - stretch * end_of(source)) < F(1, 10**5)
+    step = F(1001, 60000) if "fps" in options else stretch * F(shown) / 25 / options["multi"]
+    shown_times = times(tmp_path / "b.mp4")
+    assert all(abs(time - k * step) < F(1, 10**5) for k, time in enumerate(shown_times[:5 * len(shown_times) // 6]))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_constant_rate_stays_constant(tmp_path, suffix):
+    """Matroska rounds to milliseconds: 41, 42, 42 ... for 24000/1001."""
+    source = write_levels(tmp_path / "a.mkv", 9, time_base=F(1001, 24000))
+    run(source, tmp_path / f"b{suffix}")
+    found = times(tmp_path / f"b{suffix}")
+    if suffix == ".mp4":
+        assert found == [k * F(1001, 48000) for k in range(18)]
+    assert [round(1000 * time) for time in found] == [round(1000 * k * F(1001, 48000)) for k in range(18)]
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    for source, word in ((tmp_path / "a.mp4", "a pipe or a device"), (Path("/dev/null"), "null"), (tmp_path, "images")):
+        with pytest.raises(UserError, match=word):
+            VideoJob(source, tmp_path / "b.mp4")
 
 
 class Unsought:
@@ -212,3 +262,18 @@ def test_damaged_sound_is_left_out(tmp_path):
     assert "damaged packets of sound" in run(source, tmp_path / "b.mkv")
     assert len(times(tmp_path / "b.mkv")) == 16
     assert 0 < len(packets(tmp_path / "b.mkv", "audio")) < len(heads)
+
+
+def test_what_is_odd_about_a_sequence_is_said(tmp_path):
+    folder = tmp_path / "in"
+    for name, level in (("f1.png", 20), ("f2.png", 40), ("f5.png", 60), ("f5.jpg", 60), ("f6.png", 80)):
+        write_image(folder / name, level_picture(level))
+    (folder / "._f1.png").write_bytes(b"what macOS knows of it")
+    os.mkfifo(folder / "f7.png")
+    notes = run(folder, tmp_path / "b.mkv", multi=1)
+    near(levels(tmp_path / "b.mkv"), [20, 40, 60, 60, 80])
+    assert "2 before f5.jpg" in notes and "f5.jpg and f5.png differ only in their suffix" in notes
+    (folder / "f5.jpg").unlink()
+    (folder / "f5.png").rename(folder / "f4.png")
+    (folder / "f1.png").unlink()
+    assert "numbers" not in run(folder, tmp_path / "c.mkv", multi=1)  # 2, 4, 6

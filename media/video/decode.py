@@ -1,4 +1,4 @@
-"""Reading videos and picture sequences: what they are, when each frame is shown, and any run of their frames."""
+"""Reading a video: what it is, when each frame is shown, and any run of its frames."""
 import collections
 import dataclasses
 import hashlib
@@ -9,21 +9,23 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
 from common.errors import UserError
-from common.files import natural_key
-from media.image import PICTURE_SUFFIXES, read_image
 from media.video import colour
+from media.video.deinterlace import deinterlaced
 
+# What is taken for a video in a folder; libav goes by the content, so a file that is named may have any suffix.
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob",
+                  ".wmv", ".flv", ".3gp", ".ogv", ".mxf")
 # Every read starts a decoder of its own with this many threads: the same frames come out wherever it starts.
 _THREADS = 4
+_FIRST_FRAMES = 24  # looked at to see whether interlaced frames are marked as such
 
 
 @dataclasses.dataclass
-class Look:
-    """What the output has to keep of the source's picture."""
+class FrameFormat:
+    """What the output has to keep of the source's frames."""
 
     width: int
     height: int
@@ -42,20 +44,46 @@ class Stamp:
     corrupt: bool = False
 
 
+@dataclasses.dataclass
+class Damage:
+    """What of a file could not be decoded: the number of places, and the times of packets marked as damaged."""
+
+    places: int = 0
+    packets: set[int | None] = dataclasses.field(default_factory=set)
+
+
 class VideoSource:
-    """One video stream of a file: the default one, or else the first that is no cover picture.
+    """One video stream of a file: the default one, or else the first that is no cover image.
+
+    To read frames by number, give `read` the times of all frames as `media.video.probe.survey` finds them
+    (`Survey.stamps`). Whoever knows the times otherwise, from the packets for instance, may give those: strictly
+    increasing, in `time_base`, one for each frame that decoding gives. Frames come out as (H, W, 3) BGR, uint8, or
+    full-range uint16 of videos of more than 8 bits, converted by the video's own matrix and range
+    (`media.video.colour`), and as stored: turning them upright by `format.matrix` is left to the caller
+    (`media.video.encode.turned`). Each read opens the file anew: objects can be copied to other processes, and read in
+    several threads unless they have no times.
+
+    Args:
+        deinterlace: one of `media.video.deinterlace.MODES`, or None to take frames as they are.
 
     Attributes:
-        path, look, time_base, rate (frames per second by the header, a Fraction), notes (things to tell the user).
+        path, index (of the stream), format (FrameFormat), time_base, rate (frames per second by the header, a
+        Fraction, which may be far from the truth), declared (where the video ends by the header, in seconds, or
+        None), notes (things to tell the user).
 
     Raises:
         UserError: the file is missing, cannot be read, or has no video.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, deinterlace: str | None = None):
         self.path = Path(path)
         self.notes: list[str] = []
-        self._counted: _Counted | None = None
+        self._deinterlace, self._only_flagged = deinterlace, False
+        self._per_tick = 2 if deinterlace else 1  # ticks of `time_base` in one of the stream
+        self._counted: _CountedFrames | None = None
+        if self.path.exists() and not self.path.is_file():
+            kind = "a folder" if self.path.is_dir() else "a pipe or a device: save it as a file first"
+            raise UserError(f"cannot read {path}: it is {kind}")
         with self._open() as container:
             videos = [s for s in container.streams.video if s.codec_context is not None and not _is_cover(s)]
             if not videos:
@@ -64,10 +92,12 @@ class VideoSource:
             if len(videos) > 1:
                 self.notes.append(f"{len(videos)} video streams: stream {stream.index} is taken")
             self.index = stream.index
-            self.time_base = stream.time_base
+            self.time_base = stream.time_base / self._per_tick
             self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            if deinterlace == "field":
+                self.rate *= 2
             self.declared = _declared_end(container, stream)
-            self.look = self._first_look(container, stream)
+            self.format = self._look(container, stream)
 
     def identity(self) -> list:
         """What tells this file from another of the same name: size, time of change, and its head."""
@@ -78,43 +108,34 @@ class VideoSource:
 
     def scan(self) -> Iterator[tuple[Stamp, list[np.ndarray]]]:
         """Decode everything once: each frame's stamp and planes. Damage ends it, or costs single frames; see notes."""
-        damaged = 0
-        corrupt: set[int | None] = set()
-        with self._open() as container:
-            stream = self._stream(container)
-            for packet in demuxed(container, [stream]):
-                if packet is None:
-                    damaged += 1
-                    break
-                if packet.is_corrupt:
-                    corrupt.add(packet.pts)
-                try:
-                    frames = packet.decode()
-                except av.error.FFmpegError:
-                    damaged += 1
-                    continue
-                for frame in frames:
-                    bad = frame.is_corrupt or frame.pts in corrupt
-                    yield Stamp(frame.pts, frame.duration or 0, bad), self._planes(frame)
-        if damaged:
-            self.notes.append(f"{damaged} damaged places were skipped")
+        damage = Damage()
+        count = interlaced = 0
+        for frame in self._frames(damage=damage):
+            count += 1
+            interlaced += frame.interlaced_frame
+            corrupt = frame.is_corrupt or frame.pts is not None and frame.pts // self._per_tick in damage.packets
+            yield Stamp(frame.pts, frame.duration or 0, corrupt), self._planes(frame)
+        if damage.places:
+            self.notes.append(f"{damage.places} damaged places were skipped")
+        if interlaced > count // 10 and self._deinterlace is None:
+            self.notes.append("the video is interlaced: --deinterlace makes whole frames of its fields first")
 
     def read(self, first: int, last: int, stamps: list[int] | None) -> Iterator[tuple[int, np.ndarray]]:
-        """Frames first..last (by their number in the time line) as (number, BGR picture).
+        """Frames first..last, as (number, BGR image).
 
         Args:
-            stamps: all frames' times where they can be trusted to find frames by; None: frames are counted.
+            stamps: the times of all frames, by which they are found; None: frames are counted from the beginning.
 
         Raises:
             UserError: the file no longer gives the frames it gave before.
         """
         expected = first
-        for found in self._ways_to(first, last, stamps):
-            for number, frame in found:
+        for numbered in self._ways_to(first, last, stamps):
+            for number, frame in numbered:
                 if number > expected:
-                    break  # damage hides frames, depending on where decoding starts
+                    break  # damage hides frames, depending on where decoding starts: start further back
                 if number == expected:
-                    yield number, self._picture(frame)
+                    yield number, colour.to_bgr(self._sized(frame), self.format.colour)
                     expected += 1
                 if expected > last:
                     return
@@ -124,45 +145,28 @@ class VideoSource:
         """Ways to find frames first..last, quick ones first; each gives (number, frame)."""
         if stamps is None:
             if self._counted is None or self._counted.oldest > first:
-                self._counted = _Counted(self._decoded_from(None))
-            yield self._counted.frames(first)
+                self._counted = _CountedFrames(self._frames())
+            yield self._counted.since(first)
             return
-        wanted = {stamps[k]: k for k in range(first, last + 1)}
-        for start in self._starts(stamps[first]):
-            yield ((wanted[frame.pts], frame) for frame in self._decoded_from(start) if frame.pts in wanted)
-
-    def _decoded_from(self, start: int | None) -> Iterator[av.VideoFrame]:
-        """Decoded frames from a key frame at or before `start` on, or all; none where that fails."""
-        with self._open() as container:
-            stream = self._stream(container)
-            if start is not None:
-                try:
-                    container.seek(start, stream=stream)
-                except av.error.FFmpegError:
-                    return  # MPEG program streams have no index, and looking for the place may fail
-            yield from self._decode(container, stream, must_reach=start)
-
-    def _starts(self, target: int) -> Iterator[int | None]:
-        """Places to start decoding from so that frame `target` comes out right: ever earlier, at last the beginning."""
+        number_of = {stamps[k]: k for k in range(first, last + 1)}
         second = int(1 / self.time_base)
-        for back in (0, 1, 4, 16):
-            yield target - back * second
-        yield None
+        # Deinterlacing looks at the frame before: a few frames earlier there is one in any case.
+        earlier = int(4 / (self.rate * self.time_base)) if self._deinterlace else 0
+        near = max(stamps[0], stamps[first] - earlier)
+        for start in (near, near - second, near - 4 * second, near - 16 * second, None):
+            yield ((number_of[frame.pts], frame) for frame in self._frames(start) if frame.pts in number_of)
 
-    def _decode(self, container, stream, must_reach: int | None) -> Iterator[av.VideoFrame]:
-        """Decoded frames, with damage skipped as in `scan`; nothing if decoding would start after `must_reach`."""
-        begun = False
-        for packet in demuxed(container, [stream]):
-            if packet is None:
-                return
-            # A key frame shown after the wanted one has leading frames that lack their references.
-            if not begun and must_reach is not None and (packet.pts is None or packet.pts > must_reach):
-                return
-            begun = True
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                continue
+    def _frames(self, start: int | None = None, damage: Damage | None = None) -> Iterator[av.VideoFrame]:
+        """The frames as they are worked on, from a key frame at or before `start` on, or all; none if that fails."""
+        with self._open() as container:
+            stream = container.streams[self.index]
+            stream.codec_context.thread_count = _THREADS
+            stream.codec_context.thread_type = "FRAME"
+            if start is not None:
+                start //= self._per_tick
+            frames = decoded(container, stream, start, damage)
+            if self._deinterlace:
+                frames = deinterlaced(map(self._sized, frames), self._deinterlace, stream.time_base, self._only_flagged)
             yield from frames
 
     def _open(self):
@@ -171,43 +175,37 @@ class VideoSource:
         except av.error.FFmpegError as error:
             raise UserError(f"cannot read {self.path}: {_reason(error)}") from error
 
-    def _stream(self, container):
-        stream = container.streams[self.index]
-        stream.codec_context.thread_count = _THREADS
-        stream.codec_context.thread_type = "FRAME"
-        return stream
-
-    def _first_look(self, container, stream) -> Look:
-        frame = next(self._decode(container, stream, must_reach=None), None)
+    def _look(self, container, stream) -> FrameFormat:
+        """Decode the first frames to see what they are like."""
+        frames = decoded(container, stream)
+        frame = next(frames, None)
         if frame is None:
             raise UserError(f"no frame of {self.path} can be decoded")
-        if colour.has_alpha(frame.format) or stream.metadata.get("alpha_mode") == "1":  # a second picture, in WebM
+        if self._deinterlace:
+            others = (other for other, _ in zip(frames, range(_FIRST_FRAMES)))
+            self._only_flagged = frame.interlaced_frame or any(other.interlaced_frame for other in others)
+        if colour.has_alpha(frame.format) or stream.metadata.get("alpha_mode") == "1":  # a second image, in WebM
             self.notes.append("the alpha channel is dropped")
-        if frame.interlaced_frame:
-            self.notes.append("the video is interlaced; deinterlace it first for good results")
         matrix = next((struct.unpack("<9i", bytes(data)) for data in frame.side_data
                        if data.type.name == "DISPLAYMATRIX"), None)
         aspect = stream.sample_aspect_ratio
-        return Look(frame.width, frame.height, colour.depth_of(frame.format),
-                    colour.colour_of(frame, stream.codec_context), aspect or None, matrix)
+        return FrameFormat(frame.width, frame.height, colour.depth_of(frame.format),
+                           colour.colour_of(frame, stream.codec_context), aspect or None, matrix)
 
     def _planes(self, frame: av.VideoFrame) -> list[np.ndarray]:
         frame = self._sized(frame)
         if frame.format.is_rgb or frame.format.has_palette:
-            return [colour.to_bgr(frame, self.look.colour)]
+            return [colour.to_bgr(frame, self.format.colour)]
         return colour.samples(frame)
-
-    def _picture(self, frame: av.VideoFrame) -> np.ndarray:
-        return colour.to_bgr(self._sized(frame), self.look.colour)
 
     def _sized(self, frame: av.VideoFrame) -> av.VideoFrame:
         """A stream may change its size on the way; the first frame's is kept."""
-        if (frame.width, frame.height) == (self.look.width, self.look.height):
+        if (frame.width, frame.height) == (self.format.width, self.format.height):
             return frame
-        return frame.reformat(width=self.look.width, height=self.look.height, interpolation="BICUBIC")
+        return frame.reformat(width=self.format.width, height=self.format.height, interpolation="BICUBIC")
 
 
-class _Counted:
+class _CountedFrames:
     """The frames of a file that has no times to find them by: decoded once, from the beginning on.
 
     The last few are kept, because the segments that are read one after another have frames in common.
@@ -222,13 +220,41 @@ class _Counted:
         """The first number that can still be had."""
         return self._kept[0][0] if self._kept else 0
 
-    def frames(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    def since(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """(number, frame) from `first` on."""
         yield from [(number, frame) for number, frame in self._kept if number >= first]
         for number, frame in self._coming:
             self._kept.append((number, frame))
             if number >= first:
                 yield number, frame
+
+
+def decoded(container, stream, start: int | None = None, damage: Damage | None = None) -> Iterator[av.VideoFrame]:
+    """A stream's frames, with damage skipped and noted in `damage`.
+
+    start: seek to a key frame at or before this time of the stream; nothing comes where that fails, because a key
+    frame shown after the wanted one has leading frames that lack their references.
+    """
+    damage = damage or Damage()
+    if start is not None:
+        try:
+            container.seek(start, stream=stream)
+        except av.error.FFmpegError:
+            return  # MPEG program streams have no index, and looking for the place may fail
+    for count, packet in enumerate(demuxed(container, [stream])):
+        if count == 0 and start is not None and (packet is None or packet.pts is None or packet.pts > start):
+            return
+        if packet is None:
+            damage.places += 1
+            return
+        if packet.is_corrupt:
+            damage.packets.add(packet.pts)
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            damage.places += 1
+            continue
+        yield from frames
 
 
 def demuxed(container, streams: list) -> Iterator[av.Packet | None]:
@@ -243,53 +269,6 @@ def demuxed(container, streams: list) -> Iterator[av.Packet | None]:
         except av.error.FFmpegError:
             yield None
             return
-
-
-class PictureSource:
-    """A folder of pictures as a video, in natural order; the same attributes and methods as `VideoSource`.
-
-    Raises:
-        UserError: no pictures there, or a picture that cannot be used.
-    """
-
-    def __init__(self, folder: str | Path, fps: Fraction):
-        self.path = Path(folder)
-        self.notes: list[str] = []
-        if not self.path.is_dir():
-            raise UserError(f"{folder} is not a folder of pictures")
-        self.files = sorted((f for f in self.path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES),
-                            key=lambda f: natural_key(f.name))
-        if not self.files:
-            raise UserError(f"there are no pictures in {folder}")
-        self.time_base = 1 / fps
-        self.rate, self.declared = fps, None
-        first = read_image(self.files[0])
-        self.dtype, self.shape = first.dtype, first.shape[:2]
-        if first.dtype == np.float32:
-            raise UserError(f"{self.files[0]} holds floats: videos are made of pictures of 8 or 16 bits")
-        if first.ndim == 3 and first.shape[2] == 4:
-            self.notes.append("the alpha channel is dropped")
-        self.look = Look(first.shape[1], first.shape[0], 8 * first.dtype.itemsize,
-                         colour.Colour(colour.BT709, False, colour.BT709, colour.BT709))
-
-    def identity(self) -> list:
-        return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in self.files]
-
-    def scan(self) -> Iterator[tuple[Stamp, list[np.ndarray]]]:
-        for number in range(len(self.files)):
-            yield Stamp(number, 1), [self._picture(number)]
-
-    def read(self, first: int, last: int, stamps: list[int] | None) -> Iterator[tuple[int, np.ndarray]]:
-        for number in range(first, last + 1):
-            yield number, self._picture(number)
-
-    def _picture(self, number: int) -> np.ndarray:
-        file = self.files[number]
-        picture = read_image(file)
-        if picture.shape[:2] != self.shape or picture.dtype != self.dtype:
-            raise UserError(f"{file} is {picture.shape[1]}x{picture.shape[0]} {picture.dtype}, unlike {self.files[0]} "
-                            f"({self.shape[1]}x{self.shape[0]} {self.dtype})")
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture[..., :3]
 
 
 def _is_cover(stream) -> bool:

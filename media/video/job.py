@@ -22,14 +22,16 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
-from media.video.decode import PictureSource, VideoSource
+from media.video.decode import VideoSource
+from media.video.deinterlace import MODES
 from media.video.encode import PicturePiece, Shape, VideoPiece, choose_encoding, is_sideways, padded_size, turned
-from media.video.mux import join, plan_companions, try_output
-from media.video.pipeline import Frames, make_segments
+from media.video.image_sequence import ImageSequence
+from media.video.mux import Span, join, origin_of, plan_companions, try_output
+from media.video.pipeline import Interpolator, make_segments
 from media.video.probe import Survey, survey
 from media.video.scene_cuts import DEFAULT_THRESHOLD
-from media.video.segment_store import Parts, fingerprint
-from media.video.timeline import Plan, check_fps, encoder_clock, plan_fps, plan_multi
+from media.video.segment_store import SegmentStore, fingerprint
+from media.video.timeline import Plan, encoder_clock, make_plan
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
 DEFAULT_MULTI = 2
@@ -39,10 +41,14 @@ DEFAULT_MULTI = 2
 class Options:
     """What is to be made of a video; the command line's names and meanings."""
 
-    multi: int | None = None  # None: DEFAULT_MULTI, or as `fps` has it
+    multi: int | None = None  # see `media.video.timeline.make_plan` for these four
     fps: Fraction | None = None
-    upscale: float = 4
     slowmo: bool = False
+    dedup: int = 0
+    start: Fraction | None = None  # seconds
+    end: Fraction | None = None
+    deinterlace: str | None = None  # one of `media.video.deinterlace.MODES`
+    upscale: float = 4
     png: bool = False
     montage: bool = False
     codec: str = "h264"
@@ -70,16 +76,20 @@ class VideoJob:
                  fps_in: Fraction = Fraction(25)):
         self.options, self.output = options, Path(output).absolute()  # libav takes `a:b` for protocol `a`
         _check_options(options)
-        self.source = PictureSource(source, fps_in) if Path(source).is_dir() else VideoSource(source)
-        if options.fps is not None:
-            check_fps(options.fps, self.source.rate, Fraction(1, 100))  # the header's rate is only roughly right
-        look = self.source.look
-        self.encoding = choose_encoding(options.codec, options.crf, options.preset, options.pix_fmt, look.depth)
-        width, height = round(look.width * options.upscale), round(look.height * options.upscale)
+        self.source: VideoSource | ImageSequence
+        if Path(source).is_dir():
+            if options.deinterlace:
+                raise UserError(f"--deinterlace is for videos, and {source} is a folder of images")
+            self.source = ImageSequence(source, fps_in)
+        else:
+            self.source = VideoSource(source, options.deinterlace)
+        frame = self.source.format
+        self.encoding = choose_encoding(options.codec, options.crf, options.preset, options.pix_fmt, frame.depth)
+        width, height = round(frame.width * options.upscale), round(frame.height * options.upscale)
         if options.montage:
-            width, height = (width, 2 * height) if is_sideways(look.matrix) else (2 * width, height)
-        # Clock and rate are known after the survey.
-        self.shape = Shape(width, height, look.colour, look.aspect, 1 / self.source.rate, self.source.rate)
+            width, height = (width, 2 * height) if is_sideways(frame.matrix) else (2 * width, height)
+        # Clock and rate are known after the survey: what the header says of them may be far from the truth.
+        self.shape = Shape(width, height, frame.colour, frame.aspect, Fraction(1, 25), Fraction(25))
         self.notes: list[str] = []
         self._check_output()
 
@@ -101,26 +111,26 @@ class VideoJob:
         """
         name = fingerprint({"source": self.source.identity(), "options": dataclasses.asdict(self.options),
                             "fps_in": self.source.rate, "predictor": identity, "av": av.__version__})
-        parts = Parts(self.output, name, rank, world)
+        store = SegmentStore(self.output, name, rank, world)
         say = say if rank == 0 else lambda text: None
         try:
             with _disk_errors(self.output):
                 meet()
                 for note in self.notes:
                     say(note)
-                found = self._survey(parts, progress)
+                found = self._survey(store, progress)
                 for note in found.notes:
                     say(note)
-                plan = self._plan(found)
+                plan = self._plan(found, say)
                 segments = plan.segments(self.options.segment)
-                self._work(parts, plan, segments, found, predictor, say, progress)
+                self._work(store, plan, segments, found, predictor, say, progress)
                 if rank == 0:
-                    self._finish(parts, plan, segments, say, progress)
+                    self._finish(store, plan, segments, say, progress)
         except Exception as error:
-            parts.failed(str(error) or type(error).__name__)
+            store.failed(str(error) or type(error).__name__)
             raise
         finally:
-            parts.close()
+            store.close()
 
     def _check_output(self) -> None:
         output, options = self.output, self.options
@@ -146,9 +156,7 @@ class VideoJob:
             if options.audio and isinstance(self.source, VideoSource):
                 self.notes.append("pictures have no sound: audio and subtitles are dropped")
             return
-        file = self.source.path if isinstance(self.source, VideoSource) else None
-        picture = self.source.index if file else None
-        self.companions = plan_companions(file and file.absolute(), output, picture, options.audio, options.slowmo)
+        self._plan_companions(options.slowmo)
         self.notes += self.companions.notes
         try_output(output, self.encoding, self.shape, self.companions)
         size, padded = (self.shape.width, self.shape.height), padded_size(self.shape.width, self.shape.height,
@@ -157,92 +165,117 @@ class VideoJob:
             self.notes.append("{}x{} becomes {}x{}: {} needs even sizes, the last row or column is repeated "
                               "(--pix_fmt yuv444p keeps the size)".format(*size, *padded, self.encoding.pix_fmt))
 
-    def _survey(self, parts: Parts, progress: bool) -> Survey:
+    def _survey(self, store: SegmentStore, progress: bool) -> Survey:
         """The first look, taken once by rank 0 and kept with the job."""
-        if parts.rank:
-            parts.wait(lambda: set() if parts.load("survey.json") else {0})
-        saved = parts.load("survey.json")
+        if store.rank:
+            store.wait(lambda: set() if store.load("survey.json") else {0})
+        saved = store.load("survey.json")
         if saved is None:
             declared = self.source.declared
             total = round(declared * self.source.rate) if declared else None
             with tqdm(desc="looking through", total=total, unit="frame", disable=not progress, leave=False) as bar:
-                found = survey(self.source, self.options.scene_threshold, bar.update)
-            parts.save("survey.json", found.to_json())
+                found = survey(self.source, self.options.scene_threshold, self.options.dedup > 0, bar.update)
+            store.save("survey.json", found.to_json())
             return found
         return Survey.from_json(saved)
 
-    def _plan(self, found: Survey) -> Plan:
-        options = self.options
-        if options.fps is not None:
-            return plan_fps(found.times, options.fps, options.slowmo)
-        return plan_multi(found.times, options.multi or DEFAULT_MULTI, options.slowmo)
-
-    def _work(self, parts: Parts, plan: Plan, segments: list[tuple[int, int]], found: Survey, predictor: Any,
-              say: Callable[[str], object], progress: bool) -> None:
-        """Make this rank's segments that are not there yet."""
+    def _plan(self, found: Survey, say: Callable[[str], object]) -> Plan:
+        """The output frames, tried out on the encoder: now that the times are known, everything is."""
+        options, times = self.options, found.times
+        tick = times.time_base
+        # Players count an MPEG stream's time from its start, wherever its clock begins.
+        origin = origin_of(self.source.path.absolute()) if isinstance(self.source, VideoSource) else Fraction(0)
+        since = until = None
+        if options.start is not None or options.end is not None:
+            start = times.times[0] if options.start is None else round((options.start + origin) / tick)
+            end = times.end if options.end is None else round((options.end + origin) / tick)
+            times = times.part(start, end)
+            if options.start is not None:
+                since = origin = times.times[0] * tick
+            until = times.end * tick if options.end is not None else None
+        self.span = Span(origin, since, until)
+        plan = make_plan(times.counted_from(round(origin / tick)), options.multi, options.fps, options.slowmo,
+                         options.dedup)
         clock, step = encoder_clock(plan)
         steady = len(plan) > 1 and (len(plan) - 1) * step == plan.ticks[-1] - plan.ticks[0]
         rate = 1 / clock if steady else plan.rate.limit_denominator(1 << 16)
         self.shape = dataclasses.replace(self.shape, clock=clock, rate=rate)
+        if not options.png:
+            if plan.stretch != 1 and not options.slowmo:
+                say(f"--multi with --fps shows {float(plan.stretch):.4g} times as slowly what was filmed")
+                self._plan_companions(slow=True)
+                for note in self.companions.notes:
+                    say(note)
+            try_output(self.output, self.encoding, self.shape, self.companions)
+        return plan
+
+    def _plan_companions(self, slow: bool) -> None:
+        video = isinstance(self.source, VideoSource)
+        self.companions = plan_companions(self.source.path.absolute() if video else None, self.output,
+                                          self.source.index if video else None, self.options.audio, slow)
+
+    def _work(self, store: SegmentStore, plan: Plan, segments: list[tuple[int, int]], found: Survey, predictor: Any,
+              say: Callable[[str], object], progress: bool) -> None:
+        """Make this rank's segments that are not there yet."""
+        step = encoder_clock(plan)[1]
         suffix = "" if self.options.png else ".mkv"
-        mine = [s for s in range(len(segments)) if s % parts.world == parts.rank]
-        todo = [s for s in mine if parts.done(s, suffix) is None]
+        mine = [s for s in range(len(segments)) if s % store.world == store.rank]
+        todo = [s for s in mine if store.done(s, suffix) is None]
         counts = {s: plan.first_of[segments[s][1]] - plan.first_of[segments[s][0]] for s in mine}
         if len(todo) < len(mine):
             say(f"going on: {len(mine) - len(todo)} of {len(mine)} segments are finished already")
-        rank = f" (process 0 of {parts.world})" if parts.world > 1 else ""
-        frames = Frames(self.source, plan, segments, todo, found.stamps, predictor, self.options.upscale,
+        rank = f" (process 0 of {store.world})" if store.world > 1 else ""
+        frames = Interpolator(self.source, plan, segments, todo, found.stamps, predictor, self.options.upscale,
                         self._beside if self.options.montage else None)
 
         def new_piece(path: Path, first: int) -> VideoPiece | PicturePiece:
             if self.options.png:
-                return PicturePiece(path, first + 1, self.source.look.matrix)
+                return PicturePiece(path, first + 1, self.source.format.matrix)
             return VideoPiece(path, self.encoding, self.shape,
                               lambda index: (plan.ticks[index] - plan.ticks[0]) // step)
 
         with tqdm(desc=f"frames{rank}", total=sum(counts.values()), unit="frame", smoothing=0.05,
                   initial=sum(counts[s] for s in mine if s not in todo),
-                  disable=not (progress and parts.rank == 0)) as bar:
-            make_segments(todo, segments, plan, frames, parts, suffix, new_piece, bar.update)
+                  disable=not (progress and store.rank == 0)) as bar:
+            make_segments(todo, segments, plan, frames, store, suffix, new_piece, bar.update)
 
-    def _finish(self, parts: Parts, plan: Plan, segments: list[tuple[int, int]], say: Callable[[str], object],
+    def _finish(self, store: SegmentStore, plan: Plan, segments: list[tuple[int, int]], say: Callable[[str], object],
                 progress: bool) -> None:
         suffix = "" if self.options.png else ".mkv"
         missing = set(range(len(segments)))
 
         def owing() -> set[int]:
-            missing.difference_update([s for s in missing if parts.done(s, suffix)])
-            return {s % parts.world for s in missing}
+            missing.difference_update([s for s in missing if store.done(s, suffix)])
+            return {s % store.world for s in missing}
 
-        parts.wait(owing)
+        store.wait(owing)
         if self.options.png:
-            with parts.joining(self.output) as temporary:
-                self._gather([parts.file(s, suffix) for s in range(len(segments))], temporary)
+            with store.joining(self.output) as temporary:
+                self._gather([store.file(s, suffix) for s in range(len(segments))], temporary)
         else:
-            pieces = [(parts.file(s, suffix), parts.done(s, suffix)) for s in range(len(segments))]
-            matrix = self.source.look.matrix
+            pieces = [(store.file(s, suffix), store.done(s, suffix)) for s in range(len(segments))]
+            matrix = self.source.format.matrix
             if matrix:  # its last row moves the picture, in pixels
                 across = matrix[6] * (2 if self.options.montage else 1)
                 matrix = (*matrix[:6], *(round(move * self.options.upscale) for move in (across, matrix[7])), matrix[8])
-            stretch = plan.time_base * (plan.end - plan.ticks[0]) / plan.source.duration if self.options.slowmo else 1
-            with parts.joining(self.output) as temporary, tqdm(
+            with store.joining(self.output) as temporary, tqdm(
                     desc="joining", total=len(plan), unit="frame", disable=not progress, leave=False) as bar:
                 picture = self.source.index if isinstance(self.source, VideoSource) else None
-                damaged = join(pieces, plan, self.companions, temporary, self.encoding, self.shape, matrix, picture,
-                               Fraction(stretch), bar.update)
+                damaged = join(pieces, plan, self.companions, temporary, self.encoding, self.shape, self.span,
+                               matrix, picture, bar.update)
             if damaged:
                 say(f"{damaged} damaged packets of sound or subtitles were left out")
-        others = parts.remove()
+        others = store.remove()
         say(f"{self.output}: {len(plan)} frames, {float(plan.rate):.6g} per second")
         if others:
-            say(f"{parts.base} holds the unfinished work of another job with the same output: delete it if it is "
+            say(f"{store.base} holds the unfinished work of another job with the same output: delete it if it is "
                 "not wanted")
 
     def _beside(self, picture: np.ndarray, original: np.ndarray) -> np.ndarray:
         """The original, enlarged as a plain player would, to the left of the result as they are shown."""
         height, width = picture.shape[:2]
         original = cv2.resize(original, (width, height), interpolation=cv2.INTER_CUBIC)
-        matrix = self.source.look.matrix
+        matrix = self.source.format.matrix
         return turned(np.hstack([turned(original, matrix), turned(picture, matrix)]), matrix, back=True)
 
     def _gather(self, folders: list[Path], target: Path) -> None:
@@ -265,6 +298,14 @@ def _check_options(options: Options) -> None:
         raise UserError(f"--multi {options.multi} is not at least 1")
     if options.fps is not None and not 0 < options.fps <= 10000:
         raise UserError(f"--fps {float(options.fps):g} is not a frame rate")
+    if options.slowmo and options.multi is not None and options.fps is not None:
+        raise UserError("--multi with --fps is slow motion of its own: leave --slowmo out, or one of the two")
+    if options.dedup < 0:
+        raise UserError(f"--dedup {options.dedup} is not at least 0")
+    if options.deinterlace is not None and options.deinterlace not in MODES:
+        raise UserError(f"--deinterlace {options.deinterlace} is not one of {', '.join(MODES)}")
+    if (options.start or 0) < 0 or options.end is not None and options.end <= (options.start or 0):
+        raise UserError("--end has to be after --start, and --start not before 0")
     if not 0 <= options.scene_threshold <= 1:
         raise UserError(f"--scene_threshold {options.scene_threshold:g} is not between 0 and 1")
     if options.segment < 1:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 
@@ -32,6 +33,14 @@ class Companion:
 
     index: int
     encoder: str | None = None
+
+
+class Span(NamedTuple):
+    """Which part of the source is used, in seconds of its clock."""
+
+    origin: Fraction = Fraction(0)  # becomes 0
+    since: Fraction | None = None  # what comes before is left out; None: nothing is
+    until: Fraction | None = None
 
 
 @dataclasses.dataclass
@@ -99,7 +108,7 @@ def try_output(output: Path, encoding: Encoding, shape: Shape, companions: Compa
         with av.open(str(path), "w") as container:
             add_encoder(container, encoding, shape)
             if source is not None:
-                _companion_packets(source, container, companions.streams, Fraction(0))
+                _companion_packets(source, container, companions.streams, Span())
             with _silent():
                 container.start_encoding()
             unused = sorted({"crf", "preset"} & container.streams.video[0].codec_context.options.keys())
@@ -141,20 +150,19 @@ def origin_of(path: Path) -> Fraction:
 
 
 def join(pieces: list[tuple[Path, dict]], plan: Plan, companions: Companions, target: Path, encoding: Encoding,
-         shape: Shape, matrix: tuple[int, ...] | None = None, picture: int | None = None,
-         stretch: Fraction = Fraction(1), step: Callable[[], object] = lambda: None) -> int:
+         shape: Shape, span: Span, matrix: tuple[int, ...] | None = None, picture: int | None = None,
+         step: Callable[[], object] = lambda: None) -> int:
     """Write `target` from encoded pieces and the source's other streams; no picture is encoded again.
 
     Returns how many damaged packets of the other streams were left out.
 
     Args:
         pieces: files written by `VideoPiece`, and what its `close` returned, in order.
+        span: which part of the source's other streams and chapters is taken.
         matrix: display matrix of the result.
         picture: index of the source's video stream, whose title and language are kept.
-        stretch: by how much time is stretched (chapters follow).
         step: called for each video packet.
     """
-    origin = origin_of(companions.path) if companions.path else Fraction(0)
     source = av.open(str(companions.path), metadata_errors="replace") if companions.path else None
     with av.open(str(target), "w") as container, av.open(str(pieces[0][0])) as first:
         container.flags |= av.container.Flags.bitexact.value  # no dates, no random numbers
@@ -166,11 +174,11 @@ def join(pieces: list[tuple[Path, dict]], plan: Plan, companions: Companions, ta
         if matrix:
             video.set_display_matrix(matrix)
         by_decoding = container.format.name in _MOV
-        feeds = [_picture_packets(pieces, plan, origin, video, bytes(video.codec_context.extradata or b""),
+        feeds = [_picture_packets(pieces, plan, video, bytes(video.codec_context.extradata or b""),
                                   by_decoding, step)]
         if source is not None:
-            _copy_descriptions(source, container, video, picture, origin, stretch)
-            feeds.append(_companion_packets(source, container, companions.streams, origin))
+            _copy_descriptions(source, container, video, picture, span, plan.stretch)
+            feeds.append(_companion_packets(source, container, companions.streams, span))
         damaged = 0
         for _, packet in heapq.merge(*feeds, key=lambda item: item[0]):
             try:
@@ -195,16 +203,18 @@ def _holds(probe, stream) -> bool:
     return True
 
 
-def _copy_descriptions(source, container, video, picture: int | None, origin: Fraction, stretch: Fraction) -> None:
+def _copy_descriptions(source, container, video, picture: int | None, span: Span, stretch: Fraction) -> None:
     container.metadata.update(_true_still(source.metadata))
     if picture is not None:
         video.metadata.update(_true_still(source.streams[picture].metadata))
         video.disposition = source.streams[picture].disposition
     chapters = []
     for chapter in source.chapters():
-        shift = round(origin / chapter["time_base"])
-        start, end = (round((chapter[edge] - shift) * stretch) for edge in ("start", "end"))
-        chapters.append({**chapter, "start": start, "end": end})
+        start, end = _within(span, chapter["time_base"], chapter["start"], chapter["end"])
+        if start < end:
+            shift = round(span.origin / chapter["time_base"])
+            start, end = (round((time - shift) * stretch) for time in (start, end))
+            chapters.append({**chapter, "start": start, "end": end})
     if chapters:
         container.set_chapters(chapters)
 
@@ -215,14 +225,13 @@ def _true_still(metadata: dict) -> dict:
             if not name.lower().startswith(_STALE)}
 
 
-def _picture_packets(pieces, plan: Plan, origin: Fraction, video, extradata: bytes, by_decoding: bool,
+def _picture_packets(pieces, plan: Plan, video, extradata: bytes, by_decoding: bool,
                      step) -> Iterator[tuple[float, av.Packet]]:
     """The pieces' packets with their real times: shown at their ticks, decoded `delay` frames ahead.
 
     by_decoding: the container takes the sum of the steps between decoding times for the length of the video.
     """
     ticks = plan.ticks
-    shift = round(origin / plan.time_base)
     delay = max(note["delay"] for _, note in pieces)
     lead = ticks[1] - ticks[0] if len(ticks) > 1 else 1
     base = position = 0
@@ -239,19 +248,25 @@ def _picture_packets(pieces, plan: Plan, origin: Fraction, video, extradata: byt
                 packet.stream = video
                 packet.time_base = plan.time_base
                 packet.duration = following - ticks[number]
-                packet.pts = ticks[number] - shift
+                packet.pts = ticks[number]
                 packet.dts = (ticks[position - delay] if position >= delay
-                              else ticks[0] - (delay - position) * lead) - shift
+                              else ticks[0] - (delay - position) * lead)
                 if by_decoding and position == len(ticks) - 1:
-                    packet.duration = max(1, plan.end - (packet.dts + shift) - delay * lead)
+                    packet.duration = max(1, plan.end - packet.dts - delay * lead)
                 position += 1
                 step()
                 yield float(packet.dts * plan.time_base), packet
         base += note["frames"]
 
 
-def _companion_packets(source, container, streams: list[Companion], origin: Fraction) -> Iterator:
-    """Packets of the other streams, copied or converted, up to the end or to where the file is cut off."""
+def _within(span: Span, tick: Fraction, start: int, end: int) -> tuple[int, int]:
+    """The part of a time from `start` to `end` ticks that lies in the span; start >= end if there is none."""
+    return (start if span.since is None else max(start, round(span.since / tick)),
+            end if span.until is None else min(end, round(span.until / tick)))
+
+
+def _companion_packets(source, container, streams: list[Companion], span: Span) -> Iterator:
+    """Packets of the other streams within a span, copied or converted, up to where the file is cut off."""
     feeds = {}
     for companion in streams:
         stream = source.streams[companion.index]
@@ -265,7 +280,7 @@ def _companion_packets(source, container, streams: list[Companion], origin: Frac
         out.disposition = stream.disposition
         if stream.type != "attachment":
             feeds[companion.index] = feed
-    shifts = {index: round(origin / source.streams[index].time_base) for index in feeds}
+    shifts = {index: round(span.origin / source.streams[index].time_base) for index in feeds}
 
     def packets() -> Iterator[tuple[float, av.Packet]]:
         now = 0.0
@@ -273,7 +288,7 @@ def _companion_packets(source, container, streams: list[Companion], origin: Frac
             if packet is None:
                 break
             feed = feeds[packet.stream.index]
-            if packet.size and packet.pts is not None:
+            if packet.size and packet.pts is not None and _take(packet, span):
                 shift = shifts[packet.stream.index]
                 packet.pts -= shift
                 packet.dts = packet.dts - shift if packet.dts is not None else packet.pts
@@ -283,6 +298,17 @@ def _companion_packets(source, container, streams: list[Companion], origin: Frac
             yield from ((now, made) for made in feed(None))
 
     return packets()
+
+
+def _take(packet: av.Packet, span: Span) -> bool:
+    """Whether a packet begins in a span. A subtitle that is shown in a part of it is cut to that."""
+    end = packet.pts + (packet.duration or 1)
+    start, stop = _within(span, packet.time_base, packet.pts, end)
+    if packet.stream.type == "subtitle" and packet.duration and start < stop:
+        if packet.dts is not None:
+            packet.dts += start - packet.pts
+        packet.pts, packet.duration = start, stop - start
+    return packet.pts == start and start < stop
 
 
 class _Copy:

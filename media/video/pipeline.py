@@ -1,5 +1,6 @@
 """Making the segments of one process: decoder, network and encoder, each at its own pace."""
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,38 +8,45 @@ from typing import Any
 import numpy as np
 
 from media.video.background import Behind, ahead
-from media.video.decode import PictureSource, VideoSource
-from media.video.segment_store import Parts
-from media.video.timeline import Job, Plan, Shown
+from media.video.decode import VideoSource
+from media.video.image_sequence import ImageSequence
+from media.video.segment_store import SegmentStore
+from media.video.timeline import OutputFrame, Plan
 
 _AT_ONCE = 16  # timesteps of one pair handed to the network together: bounds the frames in memory
 _DECODED, _FINISHED = 4, 8  # frames that may wait between decoder and network, network and encoder
 
 
-def make_segments(todo: list[int], segments: list[tuple[int, int]], plan: Plan, frames: "Frames", parts: Parts,
-                  suffix: str, new_piece: Callable, step: Callable[[], object]) -> None:
-    """Make the segments `todo` and leave them in `parts`.
+def make_segments(todo: list[int], segments: list[tuple[int, int]], plan: Plan, frames: "Interpolator",
+                  store: SegmentStore, suffix: str, new_writer: Callable, step: Callable[[], object]) -> None:
+    """Make the segments `todo` and leave them in `store`.
 
     Args:
-        new_piece: (path, number of its first output frame) -> an object with `write(picture, output frame)`
+        new_writer: (path, number of its first output frame) -> an object with `write(image, output frame)`
             and `close() -> dict`.
         step: called for each finished frame.
     """
-    pieces = _Pieces(parts, suffix, new_piece, step)
+    writer = _SegmentWriter(store, suffix, new_writer, step)
     try:
         with contextlib.closing(frames), Behind(_FINISHED) as encoder:
             for number in todo:
                 first = plan.first_of[segments[number][0]]
-                encoder.do(pieces.begin, number, first)
-                for index, picture in enumerate(frames.of(number), first):
-                    encoder.do(pieces.write, picture, index)
-                encoder.do(pieces.end)
+                encoder.do(writer.begin, number, first)
+                for index, image in enumerate(frames.of(number), first):
+                    encoder.do(writer.write, image, index)
+                encoder.do(writer.end)
     except BaseException:
-        pieces.abandon()
+        writer.abandon()
         raise
 
 
-class Frames:
+@dataclasses.dataclass
+class _SourceFrame:
+    image: np.ndarray
+    encoded: Any = None  # by the network, as soon as it is needed
+
+
+class Interpolator:
     """The output frames of segments, in order.
 
     Each source frame is encoded by the network once for both its pairs, at the seams between segments too;
@@ -51,81 +59,80 @@ class Frames:
         finish: (output frame, the source frame on the screen at its time) -> what is written.
     """
 
-    def __init__(self, source: VideoSource | PictureSource, plan: Plan, segments: list[tuple[int, int]],
+    def __init__(self, source: VideoSource | ImageSequence, plan: Plan, segments: list[tuple[int, int]],
                  todo: list[int], stamps: list[int] | None, predictor: Any, upscale: float,
                  finish: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None):
         self.source, self.plan, self.segments, self.stamps = source, plan, segments, stamps
         self.predictor, self.upscale, self.finish = predictor, upscale, finish
         self._decoded = ahead(self._decode(todo), _DECODED)
-        self._pictures: dict[int, np.ndarray] = {}
-        self._encoded: dict[int, Any] = {}
+        self._window: dict[int, _SourceFrame] = {}  # decoded for the current segment, around the current pair
 
     def close(self) -> None:
         self._decoded.close()
 
     def of(self, segment: int) -> Iterator[np.ndarray]:
-        arrived: set[int] = set()
+        previous, self._window = self._window, {}
         shown = self.plan.frames(self.segments[segment])
-        for _, group in itertools.groupby(shown, key=lambda item: (item.job.first, item.job.second)):
-            while batch := list(itertools.islice(group, _AT_ONCE)):
-                yield from self._make(batch, segment, arrived)
+        for _, same_pair in itertools.groupby(shown, key=lambda frame: (frame.made_as.first, frame.made_as.second)):
+            while batch := list(itertools.islice(same_pair, _AT_ONCE)):
+                needed = self._needed(batch)
+                while not needed <= self._window.keys():
+                    self._take(segment, previous)
+                for number in [number for number in self._window if number < min(needed)]:
+                    del self._window[number]
+                yield from self._make(batch)
 
-    def _make(self, batch: list[Shown], segment: int, arrived: set[int]) -> Iterator[np.ndarray]:
-        """Output frames that all come from one pair."""
-        first, second = batch[0].job.first, batch[0].job.second
-        needed = {first, second} | ({item.source for item in batch} if self.finish else set())
-        while not needed <= arrived:
-            arrived.add(self._take(segment))
-        for number in [number for number in self._pictures if number < min(needed)]:
-            del self._pictures[number]
-            self._encoded.pop(number, None)
-        for number in (first, second):
-            if number not in self._encoded:
-                self._encoded[number] = self.predictor.encode(self._pictures[number], self.upscale)
-        jobs: list[Job] = list(dict.fromkeys(item.job for item in batch))
-        made = dict(zip(jobs, self.predictor.between(self._encoded[first], self._encoded[second],
-                                                     [float(job.timestep) for job in jobs])))
-        for item in batch:
-            picture = made[item.job]
-            yield self.finish(picture, self._pictures[item.source]) if self.finish else picture
+    def _needed(self, frames: list[OutputFrame]) -> set[int]:
+        """The source frames that output frames are made of."""
+        pairs = {number for frame in frames for number in (frame.made_as.first, frame.made_as.second)}
+        return pairs | {frame.on_screen for frame in frames} if self.finish else pairs
 
-    def _take(self, segment: int) -> int:
-        """Fetch the next decoded frame. At a seam it is there already, unless damage made it come out otherwise."""
-        of, number, picture = next(self._decoded)
+    def _take(self, segment: int, previous: dict[int, _SourceFrame]) -> None:
+        """Fetch the next decoded frame. At a seam it is known already, unless damage made it come out otherwise."""
+        of, number, image = next(self._decoded)
         assert of == segment, "segments have to be taken to their end, in the order given"
-        if number not in self._pictures or not np.array_equal(self._pictures[number], picture):
-            self._pictures[number] = picture
-            self._encoded.pop(number, None)
-        return number
+        known = previous.pop(number, None)
+        same = known is not None and np.array_equal(known.image, image)
+        self._window[number] = known if same else _SourceFrame(image)
+
+    def _make(self, batch: list[OutputFrame]) -> Iterator[np.ndarray]:
+        """Output frames that all come from one pair."""
+        first, second = self._window[batch[0].made_as.first], self._window[batch[0].made_as.second]
+        for frame in (first, second):
+            if frame.encoded is None:
+                frame.encoded = self.predictor.encode(frame.image, self.upscale)
+        timesteps = list(dict.fromkeys(frame.made_as.timestep for frame in batch))
+        made = dict(zip(timesteps, self.predictor.between(first.encoded, second.encoded, list(map(float, timesteps)))))
+        for frame in batch:
+            image = made[frame.made_as.timestep]
+            yield self.finish(image, self._window[frame.on_screen].image) if self.finish else image
 
     def _decode(self, todo: list[int]) -> Iterator[tuple[int, int, np.ndarray]]:
         # Every segment is decoded from a start of its own: what comes before must not matter to its bytes.
         for segment in todo:
-            needed: set[int] = set()
-            for item in self.plan.frames(self.segments[segment]):
-                needed |= {item.job.first, item.job.second} | ({item.source} if self.finish else set())
-            for number, picture in self.source.read(min(needed), max(needed), self.stamps):
+            needed = self._needed(list(self.plan.frames(self.segments[segment])))
+            for number, image in self.source.read(min(needed), max(needed), self.stamps):
                 if number in needed:
-                    yield segment, number, picture
+                    yield segment, number, image
 
 
-class _Pieces:
+class _SegmentWriter:
     """The segment being written; its methods are called in the encoder's thread."""
 
-    def __init__(self, parts: Parts, suffix: str, new_piece: Callable, step: Callable[[], object]):
-        self.parts, self.suffix, self.new_piece, self.step = parts, suffix, new_piece, step
+    def __init__(self, store: SegmentStore, suffix: str, new_writer: Callable, step: Callable[[], object]):
+        self.store, self.suffix, self.new_writer, self.step = store, suffix, new_writer, step
         self.stack = contextlib.ExitStack()
 
     def begin(self, segment: int, first: int) -> None:
-        path, self.note = self.stack.enter_context(self.parts.finishing(segment, self.suffix))
-        self.piece = self.new_piece(path, first)
+        path, self.note = self.stack.enter_context(self.store.finishing(segment, self.suffix))
+        self.writer = self.new_writer(path, first)
 
-    def write(self, picture: np.ndarray, index: int) -> None:
-        self.piece.write(picture, index)
+    def write(self, image: np.ndarray, index: int) -> None:
+        self.writer.write(image, index)
         self.step()
 
     def end(self) -> None:
-        self.note.update(self.piece.close())
+        self.note.update(self.writer.close())
         self.stack.close()
 
     def abandon(self) -> None:

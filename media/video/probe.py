@@ -5,9 +5,10 @@ import statistics
 from collections.abc import Callable
 from fractions import Fraction
 
-from media.video.decode import PictureSource, Stamp, VideoSource
+from media.video.decode import Stamp, VideoSource
+from media.video.image_sequence import ImageSequence
 from media.video.scene_cuts import relations
-from media.video.timeline import SourceTimes
+from media.video.source_times import SourceTimes
 
 _REORDERED = 16  # by how many places codecs may store a frame away from its turn
 
@@ -17,44 +18,43 @@ class Survey:
     """What is known of a source after decoding it once."""
 
     times: SourceTimes
-    exact: bool  # the file's own time stamps are `times`, so frames can be found by them
+    stamps: list[int] | None  # the file's own times, by which frames are found; None where it has no usable ones
     notes: list[str]  # things to tell the user
-
-    @property
-    def stamps(self) -> list[int] | None:
-        return self.times.times if self.exact else None
 
     def to_json(self) -> dict:
         times = self.times
         return {"time_base": str(times.time_base), "times": times.times, "end": times.end, "cuts": sorted(times.cuts),
-                "repeats": sorted(times.repeats.items()), "exact": self.exact, "notes": self.notes}
+                "repeats": sorted(times.repeats.items()), "alike": sorted(times.alike.items()),
+                "stamps": self.stamps, "notes": self.notes}
 
     @classmethod
     def from_json(cls, data: dict) -> "Survey":
         times = SourceTimes(Fraction(data["time_base"]), data["times"], data["end"], set(data["cuts"]),
-                            {k: of for k, of in data["repeats"]})
-        return cls(times, data["exact"], data["notes"])
+                            dict(data["repeats"]), dict(data["alike"]))
+        return cls(times, data["stamps"], data["notes"])
 
 
-def survey(source: VideoSource | PictureSource, threshold: float, step: Callable[[], object] = lambda: None) -> Survey:
+def survey(source: VideoSource | ImageSequence, threshold: float, by_eye: bool = False,
+           step: Callable[[], object] = lambda: None) -> Survey:
     """Decode the source from end to end, a frame at a time; `step` is called for each.
 
     Of a file that is cut off, what can be decoded whole is taken, and a note says so.
+
+    Args:
+        threshold, by_eye: see `media.video.scene_cuts.relations`.
     """
     stamps: list[Stamp] = []
 
-    def pictures():
+    def planes_of_frames():
         for stamp, planes in source.scan():
             stamps.append(stamp)
             step()
             yield planes
 
-    found = list(relations(pictures(), threshold, source.look.depth))
+    found = list(relations(planes_of_frames(), threshold, source.format.depth, by_eye))
     while len(stamps) > 1 and stamps[-1].corrupt:
         stamps.pop()
     times, exact = _increasing(stamps, source)
-    cuts = {k for k, relation in enumerate(found[:len(times)]) if relation.is_cut}
-    repeats = {k: relation.repeats for k, relation in enumerate(found[:len(times)]) if relation.repeats is not None}
     end = times[-1] + _last_duration(times, stamps[-1].duration, source)
     notes = list(source.notes)
     if source.declared is not None:
@@ -64,10 +64,14 @@ def survey(source: VideoSource | PictureSource, threshold: float, step: Callable
                          f"{float(source.declared):.2f} seconds can be read, and are used")
     if not exact:
         notes.append("time stamps are missing or run backwards; they are put in order")
-    return Survey(SourceTimes(source.time_base, times, end, cuts, repeats), exact, notes)
+    known = dict(enumerate(found[:len(times)]))
+    whole = SourceTimes(source.time_base, times, end, {k for k, relation in known.items() if relation.is_cut},
+                        {k: relation.repeats for k, relation in known.items() if relation.repeats is not None},
+                        {k: relation.alike for k, relation in known.items() if relation.alike is not None})
+    return Survey(whole.regular(source.rate), times if exact else None, notes)
 
 
-def _increasing(stamps: list[Stamp], source: VideoSource | PictureSource) -> tuple[list[int], bool]:
+def _increasing(stamps: list[Stamp], source: VideoSource | ImageSequence) -> tuple[list[int], bool]:
     """Strictly increasing times, and whether they are the file's own."""
     usual = max(1, round(1 / (source.rate * source.time_base)))
     found = [stamp.pts for stamp in stamps]
@@ -96,7 +100,7 @@ def _in_order(times: list[int], usual: int) -> list[int]:
             for k in range(count[start])]
 
 
-def _last_duration(times: list[int], duration: int, source: VideoSource | PictureSource) -> int:
+def _last_duration(times: list[int], duration: int, source: VideoSource | ImageSequence) -> int:
     """For how many ticks the last frame is shown: by its packet, or by the header, or as long as most."""
     gaps = [b - a for a, b in zip(times, times[1:])] or [max(1, round(1 / (source.rate * source.time_base)))]
     if duration > 0:

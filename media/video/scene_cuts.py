@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 WIDTH, HEIGHT, BLOCK, REACH, STEP = 96, 54, 6, 6, 2
+_NOISE = 3  # grey levels: what lossy codecs change in a block of a still
 _FLOOR = 4.0  # grey levels: what noise and slow fades may change in a flat block
 DEFAULT_THRESHOLD = 0.45  # neighbours within shots score below 0.3, unrelated pictures above 0.48
 
@@ -14,29 +15,36 @@ class Relation(NamedTuple):
     """How a frame follows the one before it."""
 
     is_cut: bool
-    repeats: int | None  # the index of an earlier frame that looks the same
+    repeats: int | None  # the index of the earlier frame that it shows again
+    alike: int | None  # the same for a frame that only looks the same
 
 
-def relations(pictures: Iterable[list[np.ndarray]], threshold: float, depth: int) -> Iterator[Relation]:
-    """Compare each frame with the ones before it, holding two at a time.
+def relations(frames: Iterable[list[np.ndarray]], threshold: float, depth: int,
+              by_eye: bool = False) -> Iterator[Relation]:
+    """Compare each frame with the ones before it, holding three at a time.
 
     A frame repeats an earlier one if no sample differs by more than one code value, the rounding noise of
     a codec. It is compared with the first frame of the run, so that slow fades cannot creep through.
 
     Args:
-        pictures: for each frame its planes, as `media.video.colour.samples` gives them.
+        frames: for each frame its planes, as `media.video.colour.samples` gives them.
         threshold: frames whose `cut_score` is above it belong to different scenes; from 1 on none do.
         depth: bits per sample.
+        by_eye: look for frames that are alike, too: drawings that are shown for several frames, and come out of a
+            lossy codec a little different each time. If not, only repeated frames count as alike.
     """
-    previous = kept = None
-    kept_index = 0
-    for index, planes in enumerate(pictures):
+    previous = repeated = similar = None
+    repeated_index = similar_index = 0
+    for index, planes in enumerate(frames):
         small = thumbnail(planes, depth)
-        if previous is not None and np.abs(small - previous).max() <= 2 and _same(planes, kept):
-            yield Relation(False, kept_index)
-        else:
-            yield Relation(previous is not None and is_cut(previous, small, threshold), None)
-            kept, kept_index = [np.array(plane) for plane in planes], index
+        repeats = previous is not None and np.abs(small - previous).max() <= 2 and _same(planes, repeated)
+        alike = repeats or by_eye and previous is not None and _looks_same(planes, similar, depth)
+        is_cut_here = not alike and previous is not None and is_cut(previous, small, threshold)
+        yield Relation(is_cut_here, repeated_index if repeats else None, similar_index if alike else None)
+        if not repeats:
+            repeated, repeated_index = [np.array(plane) for plane in planes], index
+        if not alike:
+            similar, similar_index = repeated, index
         previous = small
 
 
@@ -81,3 +89,13 @@ def _block_means(picture: np.ndarray) -> np.ndarray:
 
 def _same(planes: list[np.ndarray], others: list[np.ndarray]) -> bool:
     return all(np.array_equal(a, b) or int(cv2.absdiff(a, b).max()) <= 1 for a, b in zip(planes, others))
+
+
+def _looks_same(planes: list[np.ndarray], others: list[np.ndarray], depth: int) -> bool:
+    """Whether no block of 8x8 samples differs by more than `_NOISE` on average: what moves changes whole blocks."""
+    for one, other in zip(planes, others):
+        size = max(1, one.shape[1] // 8), max(1, one.shape[0] // 8)
+        blocks = cv2.resize(cv2.absdiff(one, other), size, interpolation=cv2.INTER_AREA)
+        if int(blocks.max()) > _NOISE << depth - 8:
+            return False
+    return True

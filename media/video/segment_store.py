@@ -28,7 +28,7 @@ def fingerprint(facts: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Parts:
+class SegmentStore:
     """One job's folder, as one of `world` processes sees it.
 
     Raises:

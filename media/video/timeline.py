@@ -1,43 +1,25 @@
-"""Which frame is shown when: the plan of a video, as pure functions of its time stamps.
+"""Which output frame is shown when, and what it is made of: the plan of a video, as pure functions.
 
-Times are whole ticks of a time base (seconds per tick, a Fraction), so nothing is ever rounded. Source
-frame k is shown from times[k] until times[k + 1], the last one until `end`. A plan is the list of output
-frames with, for each, the source frames and the timestep it is made from.
+Times are whole ticks of a time base. Nothing is rounded on the way; only a tick that no container can hold is
+replaced by one that fits, at the very end (`_storable`).
 """
-import bisect
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
 
 from common.errors import UserError
+from media.video.source_times import SourceTimes, common_tick, neat_rate
 
-_SNAP = Fraction(1, 25)  # of a source interval: never taken for rounding of a time stamp beyond this
-
-
-@dataclasses.dataclass
-class SourceTimes:
-    """When the source's frames are shown, and how they hang together."""
-
-    time_base: Fraction
-    times: list[int]  # strictly increasing
-    end: int  # when the last frame ends
-    cuts: set[int] = dataclasses.field(default_factory=set)  # k: a new scene starts with frame k
-    repeats: dict[int, int] = dataclasses.field(default_factory=dict)  # k: the earlier frame that k shows again
-
-    @property
-    def duration(self) -> Fraction:
-        return (self.end - self.times[0]) * self.time_base
-
-    @property
-    def rate(self) -> Fraction:
-        """Average frames per second."""
-        return len(self.times) / self.duration
+DEFAULT_MULTI = 2
+_SNAP = 25  # a time stamp is never taken to be rounded by more than 1/25 of the time its frame is shown
+_FINEST = 10**9  # ticks per second; libav's numbers have 31 bits, and encoders for VP9 take no more than this
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """One distinct output frame: what lies at `timestep` between two source frames."""
+class Interpolation:
+    """How a distinct output frame is made: what lies at `timestep` between two source frames, given by number."""
 
     first: int
     second: int
@@ -45,19 +27,20 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
-    """An output frame: when it starts, how it is made, and the source frame on the screen at that moment."""
+class OutputFrame:
+    """When an output frame starts, how it is made, and the source frame on the screen at that time."""
 
     tick: int
-    job: Job
-    source: int
+    made_as: Interpolation
+    on_screen: int
 
 
 @dataclasses.dataclass
 class Plan:
     """All output frames. `ticks[i]` is when frame i starts, in `time_base`; the last one ends at `end`.
 
-    The frames of source interval k (from source frame k to k + 1) are `first_of[k]` to `first_of[k + 1]` - 1.
+    The frames of source interval k are `first_of[k]` to `first_of[k + 1]` - 1; `timesteps[i]` is frame i's place in
+    its interval. Time runs `stretch` times as slowly as in the source.
     """
 
     source: SourceTimes
@@ -66,6 +49,7 @@ class Plan:
     end: int
     first_of: list[int]
     timesteps: list[Fraction]
+    stretch: Fraction = Fraction(1)
 
     def __len__(self) -> int:
         return len(self.ticks)
@@ -86,119 +70,146 @@ class Plan:
             ranges.append((start, len(self.source.times)))
         return ranges
 
-    def frames(self, segment: tuple[int, int]) -> Iterator[Shown]:
+    def frames(self, segment: tuple[int, int]) -> Iterator[OutputFrame]:
         """The output frames of source intervals [a, b), in order.
 
         Depends on nothing but the plan and the segment, so that segments can be made in any order, anywhere.
         """
-        chain = _Chain(self.source, segment)
+        neighbours = _Neighbours(self.source, *segment)
+        numbers = self.source.numbers
         for k in range(*segment):
+            on_screen = numbers[neighbours.same[k]]
             for i in range(self.first_of[k], self.first_of[k + 1]):
-                yield Shown(self.ticks[i], chain.job(k, self.timesteps[i]), chain.kept(k))
+                first, second, timestep = neighbours.pair(k, self.timesteps[i])
+                yield OutputFrame(self.ticks[i], Interpolation(numbers[first], numbers[second], timestep), on_screen)
 
 
-class _Chain:
-    """How the moments of one segment are made: repeats, cuts and the ends of the video are resolved here."""
+class _Neighbours:
+    """Between which frames a segment's output frames lie, whatever repeats, cuts and the ends of the video do.
 
-    def __init__(self, source: SourceTimes, segment: tuple[int, int]):
-        self.source = source
-        self.start, self.stop = segment
-        self.next_kept: dict[int, int] = {}
-        following = self.stop
-        for k in reversed(range(self.start, self.stop)):
-            self.next_kept[k] = following
-            if self.kept(k) == k:
-                following = k
+    same[k]: the frame that stands for k: the one it repeats, but none before the segment.
+    following[k]: the next frame after k that shows something else.
+    Both go up to k = stop, the next segment's first frame, which stands for itself.
+    """
 
-    def kept(self, k: int) -> int:
-        """The frame that stands for k: k, or the earlier one it repeats, but none before the segment."""
-        return k if k == self.stop else max(self.source.repeats.get(k, k), self.start)
+    def __init__(self, source: SourceTimes, start: int, stop: int):
+        self.source, self.start = source, start
+        self.same = {k: max(source.repeats.get(k, k), start) for k in range(start, stop)}
+        self.same[stop] = stop
+        self.following = {stop: stop + 1}
+        for k in reversed(range(start, stop)):
+            self.following[k] = k + 1 if self.same[k + 1] == k + 1 else self.following[k + 1]
 
-    def job(self, k: int, timestep: Fraction) -> Job:
-        last = len(self.source.times) - 1
-        if k == last or timestep == 0:
-            return self.still(k)
+    def pair(self, k: int, timestep: Fraction) -> tuple[int, int, Fraction]:
+        """(first frame, second frame, timestep between them) for a timestep of source interval k."""
         if k + 1 in self.source.cuts:
             return self.still(k if timestep <= Fraction(1, 2) else k + 1)
-        # At the seam the next segment's first frame stands for itself, yet may repeat this one.
-        if self.source.repeats.get(k + 1, k + 1) <= k:
+        if timestep == 0 or k + 1 in self.source.repeats or k + 1 == len(self.source.times):
             return self.still(k)
-        return Job(self.kept(k), k + 1, timestep)
+        return self.same[k], k + 1, timestep
 
-    def still(self, k: int) -> Job:
+    def still(self, k: int) -> tuple[int, int, Fraction]:
         """Source frame k itself, made with a neighbour of the same scene where there is one."""
-        source, frame = self.source, self.kept(k)
-        following = self.next_kept[k] if k < self.stop else k + 1
+        source, frame, following = self.source, self.same[k], self.following[k]
         if following < len(source.times) and following not in source.cuts:
-            return Job(frame, following, Fraction(0))
+            return frame, following, Fraction(0)
         if frame > 0 and frame not in source.cuts:
-            before = frame - 1
-            return Job(max(source.repeats.get(before, before), min(self.start, before)), frame, Fraction(1))
-        return Job(frame, frame, Fraction(0))
+            before = frame - 1  # or what it repeats, as far as the segment goes back
+            return max(source.repeats.get(before, before), min(self.start, before)), frame, Fraction(1)
+        return frame, frame, Fraction(0)
 
 
-def plan_multi(source: SourceTimes, multi: int, slow: bool = False) -> Plan:
-    """`multi` output frames for each source frame, evenly spread over the time it is shown.
+def make_plan(source: SourceTimes, multi: int | None = None, fps: Fraction | None = None, slow: bool = False,
+              dedup: int = 0) -> Plan:
+    """Plan the output frames of a video.
 
-    The last frame, after which nothing comes, is repeated, so that the result lasts as long as the source.
-    `slow`: time is stretched by `multi` instead, and starts at 0.
-    """
-    edges = [*source.times, source.end]
-    ticks = [multi * start + j * (stop - start) for start, stop in zip(edges, edges[1:]) for j in range(multi)]
-    plan = Plan(source, source.time_base / multi, ticks, multi * source.end,
-                [multi * k for k in range(len(edges))],
-                [Fraction(j, multi) for j in range(multi)] * len(source.times))
-    return _slowed(plan, Fraction(multi)) if slow else plan
+    Args:
+        multi: so many output frames for each source frame, evenly spread over the time it is shown; the last frame,
+            after which nothing comes, is repeated, so that the result lasts as long as the source.
+        fps: an output frame every 1 / fps seconds from the first frame's time on; the last one lasts until the
+            source's end. Neither of the two: `multi` is DEFAULT_MULTI. Both: `multi` frames for each source frame
+            on average, shown at `fps`, so that time is stretched by multi * rate of the source / fps.
+        slow: stretch time so that the frame rate stays the source's.
+        dedup: up to so many repeats of a frame count as the frame being shown for longer: see `without_repeats`.
 
-
-def plan_fps(source: SourceTimes, fps: Fraction, slow: bool = False) -> Plan:
-    """Output frames every 1/fps seconds from the first frame's time on; the last one lasts until the source's end.
-
-    A moment within the rounding of a source time stamp (half a tick) is that source frame's.
-    `slow`: time is stretched by fps / source rate, so that the rate stays the source's, and starts at 0.
+    Stretched time starts at 0. A time within the rounding of a source time stamp (half a tick) is that frame's.
 
     Raises:
-        UserError: fps is less than the source's average rate: frames would have to be thrown away.
+        UserError: fewer frames than the source has, some of which would have to be thrown away.
     """
-    check_fps(fps, source.rate)
-    step, start = 1 / fps, source.times[0] * source.time_base
-    time_base = _common_tick(step, start) if start else step
-    if time_base.denominator >= 1 << 31:
-        time_base = step / 1000
-        start = round(start / time_base) * time_base
-    count = max(1, round(source.duration * fps))
-    per_tick, first = int(step / time_base), int(start / time_base)
-    ticks = [first + i * per_tick for i in range(count)]
+    material = source.without_repeats(dedup) if dedup else source
+    rate = neat_rate(source.rate)
+    if fps is not None and multi is not None and abs(multi * rate / fps - 1) < Fraction(2, 1000):
+        multi = None  # the same rate, so that time is not stretched
+    if fps is None:
+        multi = multi or DEFAULT_MULTI
+        unit, per_tick = source.time_base / multi, multi
+        ticks = [multi * start + j * (stop - start)
+                 for start, stop in itertools.pairwise([*source.times, source.end]) for j in range(multi)]
+        stretch = Fraction(multi if slow else 1)
+    else:
+        sampled = fps if multi is None else multi * rate  # output frames per second of the source
+        check_fps(sampled, material.rate)
+        unit = common_tick(source.time_base, 1 / sampled)
+        per_tick, per_frame = int(source.time_base / unit), int(1 / sampled / unit)
+        ticks = [per_tick * source.times[0] + i * per_frame for i in range(max(1, round(source.duration * sampled)))]
+        stretch = sampled / fps if multi is not None else fps / rate if slow else Fraction(1)
+    first_of, timesteps = _places(ticks, [per_tick * time for time in [*material.times, source.end]],
+                                  slack=per_tick // 2 if fps is not None else 0)
+    offset = ticks[0] if stretch != 1 else 0
+    time_base, ticks, end = _storable(unit * stretch, [tick - offset for tick in ticks], per_tick * source.end - offset)
+    return Plan(material, time_base, ticks, end, first_of, timesteps, stretch)
+
+
+def _places(ticks: list[int], edges: list[int], slack: int) -> tuple[list[int], list[Fraction]]:
+    """`first_of` and `timesteps` of a plan: for each output frame the source interval and the place in it.
+
+    In interval k, timestep = (tick - edges[k]) / (edges[k + 1] - edges[k]). An interval starts earlier by the
+    slack, and by no more than 1 / _SNAP of its own length; what lies within the slack of its start is at 0.
+    """
+    slacks = [min(slack, (stop - start) // _SNAP) for start, stop in itertools.pairwise(edges)]
     first_of, timesteps, k = [0], [], 0
-    edges = [*source.times, source.end]
-    for i in range(count):
-        moment = source.times[0] + i * step / source.time_base
-        while k < len(source.times) - 1:
-            slack = min(Fraction(1, 2), _SNAP * (edges[k + 1] - edges[k]))
-            if moment < edges[k + 1] - slack:
-                break
+    for i, tick in enumerate(ticks):
+        while k + 2 < len(edges) and tick >= edges[k + 1] - slacks[k]:
             k += 1
             first_of.append(i)
-        # Just before the frame's own time, within the slack, counts as its own time.
-        past = moment - edges[k]
-        slack = min(Fraction(1, 2), _SNAP * (edges[k + 1] - edges[k]))
-        timesteps.append(Fraction(0) if past <= slack else min(past / (edges[k + 1] - edges[k]), Fraction(1)))
-    first_of += [count] * (len(edges) - len(first_of))
-    end = max(ticks[-1] + 1, round((start + source.duration) / time_base))
-    plan = Plan(source, time_base, ticks, end, first_of, timesteps)
-    return _slowed(plan, fps / source.rate) if slow else plan
+        past = max(0, tick - edges[k])
+        timesteps.append(Fraction(past if past > slacks[k] else 0, edges[k + 1] - edges[k]))
+    return first_of + [len(ticks)] * (len(edges) - len(first_of)), timesteps
 
 
-def check_fps(fps: Fraction, source_rate: Fraction, slack: Fraction = Fraction(2, 1000)) -> None:
-    """Raise UserError if `fps` is below the source's rate by more than `slack` of it (23.976 counts as 24)."""
-    if fps * (1 + slack) < source_rate:
+def _storable(time_base: Fraction, ticks: list[int], end: int) -> tuple[Fraction, list[int], int]:
+    """The same times in a time base that containers and encoders can hold.
+
+    If the given one is too fine, the distances of the frames stay exact if their common step can be held: only the
+    beginning moves, by less than a thousandth of it. What is left is rounded to microseconds.
+    """
+    def fits(tick: Fraction) -> bool:
+        return tick.denominator <= _FINEST and tick.numerator < 1 << 31
+
+    if fits(time_base):
+        return time_base, ticks, end
+    start = ticks[0]
+    step = math.gcd(*(tick - start for tick in ticks)) or end - start
+    for parts in (1000, 1):
+        fine = time_base * step / parts
+        if fits(fine):
+            first = round(start * time_base / fine)
+            exact = [first + (tick - start) // step * parts for tick in ticks]
+            return fine, exact, max(exact[-1] + 1, first + round((end - start) * time_base / fine))
+    fine = Fraction(1, 1_000_000)
+    rounded: list[int] = []
+    for tick in [*ticks, end]:
+        time = round(tick * time_base / fine)
+        rounded.append(max(time, rounded[-1] + 1) if rounded else time)
+    return fine, rounded[:-1], rounded[-1]
+
+
+def check_fps(fps: Fraction, source_rate: Fraction) -> None:
+    """Raise UserError if `fps` is below the source's rate by more than 0.2% of it (23.976 counts as 24)."""
+    if fps * Fraction(1002, 1000) < source_rate:
         raise UserError(f"--fps {float(fps):g} is below the source's {float(source_rate):.6g} frames per second: "
                         f"frames would be lost; give at least {math.ceil(source_rate)}, or --multi")
-
-
-def segment_of(plan: Plan, segments: list[tuple[int, int]], output: int) -> int:
-    """The number of the segment that makes output frame `output`."""
-    return bisect.bisect_right([plan.first_of[a] for a, _ in segments], output) - 1
 
 
 def encoder_clock(plan: Plan) -> tuple[Fraction, int]:
@@ -208,14 +219,3 @@ def encoder_clock(plan: Plan) -> tuple[Fraction, int]:
     """
     step = math.gcd(*(tick - plan.ticks[0] for tick in plan.ticks)) or max(1, plan.end - plan.ticks[0])
     return plan.time_base * step, step
-
-
-def _common_tick(a: Fraction, b: Fraction) -> Fraction:
-    """The largest fraction that a and b are whole multiples of."""
-    return Fraction(math.gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
-
-
-def _slowed(plan: Plan, factor: Fraction) -> Plan:
-    first = plan.ticks[0]
-    return dataclasses.replace(plan, time_base=plan.time_base * factor, end=plan.end - first,
-                               ticks=[tick - first for tick in plan.ticks])
