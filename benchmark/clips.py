@@ -2,15 +2,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from common.errors import UserError
 from common.files import natural_key
+from media.image import is_image, list_images, read_bgr
 from media.resize import reduce_bicubic
 
 FACTOR = 4
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,6 @@ class LoadedClip:
     truth: list[np.ndarray]
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in natural order (img2 before img10)."""
-    try:
-        return sorted((p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")),
-                      key=lambda p: natural_key(p.name))
-    except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from error
-
-
 def find_videos(root: Path, below: tuple[str, ...], names: list[str] | None, layout: str) -> dict[str, list[Path]]:
     """Find the videos, one folder of pictures each, and list their frames.
 
@@ -80,7 +70,7 @@ def find_videos(root: Path, below: tuple[str, ...], names: list[str] | None, lay
     for name in names or _folders(base):
         if not (base / name).is_dir():
             raise UserError(f"the video {name} is missing in {base}: the folder should hold {layout}")
-        videos[name] = list_pictures(base / name)
+        videos[name] = list_images(base / name)
         if not videos[name]:
             raise UserError(f"no pictures in {base / name}: the folder should hold {layout}")
     return videos
@@ -89,7 +79,7 @@ def find_videos(root: Path, below: tuple[str, ...], names: list[str] | None, lay
 def _folders(base: Path) -> list[str]:
     """The folders that hold pictures themselves."""
     return [p.name for p in sorted(base.iterdir(), key=lambda p: natural_key(p.name))
-            if p.is_dir() and not p.name.startswith(".") and any(f.suffix.lower() in PICTURES for f in p.iterdir())]
+            if p.is_dir() and not p.name.startswith(".") and any(map(is_image, p.iterdir()))]
 
 
 def sliding_clips(video: str, frames: list[Path], span: int, score_end: bool = False) -> list[Clip]:
@@ -123,14 +113,6 @@ def read_names(path: Path, where: str) -> list[str]:
     return names
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """Read HxWx3 uint8 BGR, pixels as stored (no rotation by metadata)."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if path.is_file() else None
-    if picture is None:
-        raise UserError(f"cannot read {path}: " + ("not a picture" if path.is_file() else "no such file"))
-    return picture
-
-
 def crop_to_multiple(picture: np.ndarray) -> np.ndarray:
     """Cut right and bottom so that both sides are multiples of 4, as the field does before reducing."""
     height, width = (side - side % FACTOR for side in picture.shape[:2])
@@ -154,7 +136,7 @@ def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
     """
     pictures = {target.path: None for target in clip.targets} | ({} if lr else {path: None for path in clip.inputs})
     for path in pictures:
-        pictures[path] = crop_to_multiple(read_picture(path))
+        pictures[path] = crop_to_multiple(read_bgr(path))
     height, width = pictures[clip.targets[0].path].shape[:2]
     for path, picture in pictures.items():
         if picture.shape[:2] != (height, width):
@@ -169,11 +151,11 @@ def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
 
 def _read_low(lr: Path, path: Path, clip: Clip, size: tuple[int, int]) -> np.ndarray:
     folder = lr / clip.video
-    matches = [p for p in folder.glob(f"{path.stem}.*") if p.suffix.lower() in PICTURES] if folder.is_dir() else []
+    matches = [p for p in list_images(folder) if p.stem == path.stem] if folder.is_dir() else []
     if len(matches) != 1:
         raise UserError(f"{len(matches) or 'no'} low-resolution pictures for {path.name} in {folder}: --lr should hold "
                         f"<video>/<frame>.<any picture format> under the names of the true frames")
-    low = read_picture(matches[0])
+    low = read_bgr(matches[0])
     if (low.shape[0] * FACTOR, low.shape[1] * FACTOR) != size:
         raise UserError(f"{matches[0]} is {low.shape[1]}x{low.shape[0]}, but a quarter of the true frame is "
                         f"{size[1] // FACTOR}x{size[0] // FACTOR}")

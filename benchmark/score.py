@@ -12,18 +12,17 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from benchmark import metrics
-from benchmark.clips import PICTURES
 from benchmark.protocol import Y_FORMULA, hardware, versions
 from benchmark.results import average
 from common import cli
 from common.errors import UserError
-from common.files import atomic_path, natural_key
+from common.files import atomic_path
+from media.image import list_images, read_bgr
 
 
 def find_pictures(root: Path) -> dict[str, Path]:
@@ -31,12 +30,11 @@ def find_pictures(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise UserError(f"no folder {root}")
     found: dict[str, Path] = {}
-    for path in sorted(root.rglob("*"), key=lambda p: natural_key(p.relative_to(root))):
-        if path.suffix.lower() in PICTURES and not path.name.startswith("."):
-            name = path.relative_to(root).with_suffix("").as_posix()
-            if name in found:
-                raise UserError(f"{found[name]} and {path} have the same name: keep one of them")
-            found[name] = path
+    for path in list_images(root, recursive=True):
+        name = path.relative_to(root).with_suffix("").as_posix()
+        if name in found:
+            raise UserError(f"{found[name]} and {path} have the same name: keep one of them")
+        found[name] = path
     if not found:
         raise UserError(f"no pictures in {root}")
     return found
@@ -59,14 +57,8 @@ def match(predictions: dict[str, Path], truths: dict[str, Path], common: bool) -
 
 def read_exact(path: Path) -> np.ndarray:
     """HxWx3 BGR in 0..255: uint8, or float32 from 16-bit pictures."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
-    if picture is None:
-        raise UserError(f"cannot read {path}: not a picture")
-    if picture.dtype == np.uint16:
-        return picture.astype(np.float32) / 257
-    if picture.dtype != np.uint8:
-        raise UserError(f"{path} holds {picture.dtype} values: 8-bit and 16-bit pictures can be scored")
-    return picture
+    image = read_bgr(path, deep=True)
+    return image.astype(np.float32) / 257 if image.dtype == np.uint16 else image
 
 
 def score(name: str, prediction: Path, truth: Path, rounded: bool) -> dict:

@@ -13,10 +13,11 @@ and medium lists are all black: their PSNR is infinite; they are counted, report
 import argparse
 from pathlib import Path
 
-from benchmark.clips import Clip, Target, list_pictures, read_names
+from benchmark.clips import Clip, Target, read_names
 from benchmark.protocol import Protocol, build_parser, main_of
 from common import cli
 from common.errors import UserError
+from media.image import list_images
 
 CLIPS = {"fast": 1225, "medium": 4977, "slow": 1613}
 LAYOUT = "sequences/00001/0001/im1.png .. im7.png as vimeo_septuplet unpacks (http://toflow.csail.mit.edu)"
@@ -37,7 +38,7 @@ def find_list(root: Path, name: str) -> Path:
 
 def septuplet(folder: Path, name: str) -> Clip:
     """The clip of one septuplet: four frames in, seven scored."""
-    frames = list_pictures(folder) if folder.is_dir() else []
+    frames = list_images(folder) if folder.is_dir() else []
     if len(frames) != 7:
         raise UserError(f"{folder} holds {len(frames)} pictures, not 7: --root should hold {LAYOUT}")
     targets = tuple(Target(min(k // 2, 2), k / 2 - min(k // 2, 2), k, k, f"{name}/{path.stem}", path)

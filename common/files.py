@@ -57,7 +57,7 @@ def remove_unfinished(folder: Path) -> None:
 
 def natural_key(name: str | Path) -> list:
     """Sort key that puts `img2` before `img10`."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", str(name))]
+    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", str(name))]
 
 
 def gaps_in_numbers(stems: list[str]) -> list[tuple[int, int]]:

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 from common.errors import UserError
-from data.frames import PICTURES, FrameFolder
+from data.frames import FrameFolder
 from data.lists import check_names, choose, read_list
 from data.packed import PackedClip, is_packed, open_packed
 from data.windows import Windows, check_gaps, every_window
+from media.image import is_image
 
 LISTS = {"train": "adobe240fps_folder_train.txt", "val": "adobe240fps_folder_valid.txt",
          "test": "adobe240fps_folder_test.txt"}
@@ -67,4 +68,4 @@ def video_folders(root: Path) -> dict[str, Path]:
 
 def _holds_pictures(folder: Path) -> bool:
     with os.scandir(folder) as entries:  # stops at the first one: a video has thousands
-        return any(os.path.splitext(entry.name)[1].lower() in PICTURES for entry in entries)
+        return any(is_image(entry.name) for entry in entries)

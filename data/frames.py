@@ -10,9 +10,8 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import natural_key
-from media.image import read_image, to_display
+from media.image import is_image, list_images, read_bgr
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv"}
 
 
@@ -21,22 +20,19 @@ class CorruptFrame(UserError):
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """HxWx3 uint8 BGR. Raises CorruptFrame if the file is missing, damaged or no picture."""
+    """HxWx3 uint8 BGR, as stored. Raises CorruptFrame if the file is missing, damaged or no image."""
     try:
-        picture = read_image(path)
+        return read_bgr(path)
     except UserError as error:
         raise CorruptFrame(str(error)) from error
-    return picture if picture.ndim == 3 and picture.dtype == np.uint8 and picture.shape[2] == 3 else to_display(picture)
 
 
 class FrameFolder:
     """The pictures of one folder, in natural order."""
 
-    def __init__(self, path: Path, name: str, files: list[Path] | None = None) -> None:
-        if files is None:
-            files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != "."]
+    def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name
-        self.files = sorted(files, key=lambda file: natural_key(file.name))
+        self.files = list_images(path)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -170,17 +166,14 @@ def find_clips(root: Path) -> list[FrameFolder | VideoFile]:
     folders = [root]
     while folders:
         folder = folders.pop()
-        pictures = []
         for entry in folder.iterdir():
-            suffix = entry.suffix.lower()
             if entry.name.startswith("."):
                 continue
-            if suffix in VIDEOS and entry.is_file():
+            if entry.suffix.lower() in VIDEOS and entry.is_file():
                 clips.append(VideoFile(entry, str(entry.relative_to(root).with_suffix(""))))
-            elif suffix in PICTURES:
-                pictures.append(entry)
-            elif entry.is_dir():
+            elif not is_image(entry) and entry.is_dir():
                 folders.append(entry)
-        if len(pictures) > 1:
-            clips.append(FrameFolder(folder, str(folder.relative_to(root)), pictures))
+        images = FrameFolder(folder, str(folder.relative_to(root)))
+        if len(images) > 1:
+            clips.append(images)
     return sorted(clips, key=lambda clip: natural_key(clip.name))

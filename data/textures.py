@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
-from common.files import natural_key
-from data.frames import PICTURES, read_picture
+from data.frames import read_picture
+from media.image import list_images
 
 _PROCEDURAL = 24   # how many textures there are without photos
 _SIZE = 512        # their side
@@ -22,7 +22,7 @@ def load_photos(folder: Path, split: str) -> list[np.ndarray]:
     """
     if not folder.is_dir():
         raise UserError(f"no such folder of photos: {folder}")
-    files = sorted((file for file in folder.rglob("*") if file.suffix.lower() in PICTURES), key=natural_key)
+    files = list_images(folder, recursive=True)
     if not files:
         raise UserError(f"{folder} holds no pictures")
     if len(files) >= _HELD_OUT:

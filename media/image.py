@@ -1,4 +1,6 @@
-"""Reading and writing still pictures, with damage found before anything is computed."""
+"""Finding, reading and writing still images, with damage found before anything is computed."""
+import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -7,32 +9,68 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
-from common.files import atomic_path
+from common.files import atomic_path, natural_key
 from media.exr import read_exr, write_exr
 
 # The caller gets one exception per broken file; OpenCV's log would say it again, in several lines.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".ppm", ".pgm", ".exr")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".ppm", ".pgm", ".exr")
 _WRITTEN_16_BIT = (".png", ".tif", ".tiff", ".jp2", ".ppm", ".pgm")
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8"
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture of any format OpenCV knows, or OpenEXR; the content decides, not the file's name.
+def is_image(path: str | Path) -> bool:
+    """Whether a file's name is an image's; hidden files (`._a.png` of macOS, unfinished ones) are none."""
+    name = os.path.basename(path)
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
-    JPEGs are turned upright by their EXIF orientation; other formats are taken as stored. Palettes and
-    1-bit pictures come out as 8-bit colour or gray, gray with alpha as BGRA, animations as their first frame.
+
+def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """The images of a folder in natural order (img2 before img10), hidden files left out.
+
+    Args:
+        recursive: look into its folders too, hidden ones and links left out; the order is by path then.
+
+    Raises:
+        UserError: there is no such folder, or it cannot be read.
+    """
+    found, folders = [], [Path(folder)]
+    while folders:
+        here = folders.pop()
+        try:
+            entries = list(os.scandir(here))
+        except OSError as error:
+            raise UserError(f"cannot read the folder {here}: {error.strerror or error}") from error
+        for entry in entries:
+            if entry.is_dir():
+                if recursive and not entry.name.startswith(".") and not entry.is_symlink():  # links may go in circles
+                    folders.append(here / entry.name)
+            elif is_image(entry.name):
+                found.append(here / entry.name)
+    return sorted(found, key=lambda path: (natural_key(path), str(path)))  # f1 and f01 are alike by the first
+
+
+def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
+    """Read an image of any format OpenCV knows, or OpenEXR; the content decides, not the file's name.
+
+    Palettes and 1-bit images come out as 8-bit colour or gray, gray with alpha as BGRA, animations as their
+    first frame.
+
+    Args:
+        upright: turn JPEGs upright by their EXIF orientation; other formats are taken as stored.
 
     Returns:
         (H, W) gray, (H, W, 3) BGR or (H, W, 4) BGRA; uint8, uint16, or float32 (scene-linear, unbounded).
 
     Raises:
-        UserError: the file is missing, unreadable, cut short, or no picture.
+        UserError: the file is missing, unreadable, cut short, or no image.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise UserError(f"cannot read {path}: not a file but a pipe or a device")  # could wait for ever
         data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
@@ -42,8 +80,7 @@ def read_image(path: str | Path) -> np.ndarray:
     if data.startswith(_PNG_MAGIC) and not _png_is_whole(data) or is_jpeg and not _jpeg_is_whole(data):
         raise UserError(f"cannot read {path}: the file is cut short or damaged")
     # UNCHANGED keeps alpha but ignores EXIF; JPEGs, the ones that rely on EXIF, have no alpha.
-    upright = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-    flags = upright if is_jpeg else cv2.IMREAD_UNCHANGED
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if is_jpeg and upright else cv2.IMREAD_UNCHANGED
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:
@@ -58,13 +95,33 @@ def read_image(path: str | Path) -> np.ndarray:
     return picture
 
 
+def read_bgr(path: str | Path, deep: bool = False) -> np.ndarray:
+    """Read an image as training and benchmarks need it: colours as stored, not turned by metadata, alpha left out.
+
+    Args:
+        deep: keep 16 bits, in place of rounding them to 8.
+
+    Returns:
+        (H, W, 3) BGR, uint8; or uint16 with `deep` where the file has more than 8 bits.
+
+    Raises:
+        UserError: as `read_image`, and for floats.
+    """
+    image = read_image(path, upright=False)
+    if image.dtype == np.float32:
+        raise UserError(f"cannot use {path}: it holds floats; an image of 8 or 16 bits is needed")
+    if image.dtype == np.uint16 and not deep:
+        image = np.rint(image / np.float32(257)).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
+
+
 def write_image(path: str | Path, picture: np.ndarray) -> None:
     """Write a picture in the format its suffix names; `path` is replaced only by a complete file.
 
     WebP is written lossless; floats go to .exr only, as half floats; 16 bits only where the format holds them.
 
     Args:
-        path: ends in one of `PICTURE_SUFFIXES`; missing folders are made.
+        path: ends in one of `IMAGE_SUFFIXES`; missing folders are made.
         picture: as `read_image` returns them.
 
     Raises:
@@ -73,7 +130,7 @@ def write_image(path: str | Path, picture: np.ndarray) -> None:
     suffix = Path(path).suffix.lower()
     if suffix == ".exr":
         return write_exr(path, picture)
-    if suffix not in PICTURE_SUFFIXES or picture.dtype == np.float32:
+    if suffix not in IMAGE_SUFFIXES or picture.dtype == np.float32:
         raise UserError(f"cannot write {path}: {picture.dtype} pixels need a name ending in "
                         f"{'.exr' if picture.dtype == np.float32 else '.png or another picture format'}")
     if picture.dtype == np.uint16 and suffix not in _WRITTEN_16_BIT:

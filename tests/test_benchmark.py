@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from benchmark import adobe240, gopro, vid4, vimeo90k
-from benchmark.clips import list_pictures, load_clip, sliding_clips
+from benchmark.clips import load_clip, sliding_clips
 from benchmark.methods import Bicubic, Network
 from common.errors import UserError
+from media.image import list_images
 from media.resize import reduce_bicubic
 from model import SAFA, Predictor
 from model.checkpoint import save_model
@@ -240,7 +241,7 @@ def test_network_equals_the_predictor_users_call(monkeypatch, tmp_path):
 
 def test_videoinr_frames_of_the_network_are_not_rounded(tmp_path):
     make_video(tmp_path / "a", 3)
-    clip = sliding_clips("a", list_pictures(tmp_path / "a"), 2)[0]
+    clip = sliding_clips("a", list_images(tmp_path / "a"), 2)[0]
     network = Network(Predictor(save_tiny(tmp_path / "w.safetensors"), device="cpu"))
     frames = network.predict(load_clip(clip))
     assert all(frame.dtype == np.float32 and (frame != np.rint(frame)).any() for frame in frames)

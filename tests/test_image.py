@@ -1,4 +1,6 @@
 """Pictures in and out of files, against Pillow, PyAV and the OpenEXR package's own reading, and closed forms."""
+import os
+
 import av
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from common.errors import UserError
 from common.staging import staged_folder
 from media.animation import open_animation
 from media.exr import HALF_MAX
-from media.image import read_image, to_display, write_image
+from media.image import list_images, read_bgr, read_image, to_display, write_image
 from media.image_pair import LogCurve, prepare_pair
 from media.visualize import flow_colours, motion_picture
 
@@ -58,6 +60,44 @@ def test_jpeg_is_turned_upright(tmp_path):
     again = read_image(tmp_path / "turned.jpg")
     assert again.shape == upright.shape
     assert np.abs(again.astype(int) - upright).mean() < 6
+
+
+def test_images_of_a_folder_in_natural_order_without_hidden_ones(tmp_path):
+    names = ["img10.png", "img2.JPG", "img2.jpg", "img02.jpg", "b/1.avif", "b/deep/a.exr"]
+    for name in [*names, "._img1.png", ".img3.png.tmp.png", "notes.txt", ".hidden/img1.png"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert [path.name for path in list_images(tmp_path)] == ["img02.jpg", "img2.JPG", "img2.jpg", "img10.png"]
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path, recursive=True)]
+    assert found == ["b/1.avif", "b/deep/a.exr", "img02.jpg", "img2.JPG", "img2.jpg", "img10.png"]
+    with pytest.raises(UserError, match="gone"):
+        list_images(tmp_path / "gone")
+
+
+def test_colours_for_training_and_scoring_are_as_stored(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(COLOUR[..., ::-1]).save(tmp_path / "turned.jpg", exif=exif, quality=98)
+    stored = np.array(Image.open(tmp_path / "turned.jpg"))[..., ::-1]
+    assert np.abs(read_bgr(tmp_path / "turned.jpg").astype(int) - stored).max() <= 3  # the decoders round differently
+    write_image(tmp_path / "alpha.png", np.dstack([COLOUR, GRAY]))
+    np.testing.assert_array_equal(read_bgr(tmp_path / "alpha.png"), COLOUR)
+    deep = GRAY * np.uint16(200) + np.uint16(77)
+    write_image(tmp_path / "gray.png", deep)
+    np.testing.assert_array_equal(read_bgr(tmp_path / "gray.png"), np.dstack([np.rint(deep / 257)] * 3))
+    np.testing.assert_array_equal(read_bgr(tmp_path / "gray.png", deep=True), np.dstack([deep] * 3))
+    write_image(tmp_path / "float.exr", GRAY.astype(np.float32))
+    with pytest.raises(UserError, match="float.exr"):
+        read_bgr(tmp_path / "float.exr")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_refused_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match="pipe"):
+        read_image(tmp_path / "pipe.png")
 
 
 def write_exr_by_the_package(path, channels, **header):

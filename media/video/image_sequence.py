@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
-from common.files import gaps_in_numbers, natural_key
-from media.image import PICTURE_SUFFIXES, read_image
+from common.files import gaps_in_numbers
+from media.image import list_images, read_image
 from media.video import colour
 from media.video.decode import FrameFormat, Stamp
 
@@ -25,9 +25,7 @@ class ImageSequence:
         self.notes: list[str] = []
         if not self.path.is_dir():
             raise UserError(f"{folder} is not a folder of images")
-        # macOS keeps what it knows of a.png in ._a.png.
-        self.files = sorted((f for f in self.path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES
-                             and not f.name.startswith(".") and f.is_file()), key=lambda f: natural_key(f.name))
+        self.files = list_images(self.path)
         if not self.files:
             raise UserError(f"there are no images in {folder}")
         self.time_base = 1 / fps
