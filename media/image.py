@@ -29,7 +29,7 @@ def is_image(path: str | Path) -> bool:
 
 
 def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """The images of a folder in natural order (img2 before img10), hidden files left out.
+    """The images of a folder in natural order (img2 before img10), hidden files and pipes left out.
 
     Args:
         recursive: look into its folders too, hidden ones and links left out; the order is by path then.
@@ -48,7 +48,7 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
             if entry.is_dir():
                 if recursive and not entry.name.startswith(".") and not entry.is_symlink():  # links may go in circles
                     folders.append(here / entry.name)
-            elif is_image(entry.name):
+            elif is_image(entry.name) and (entry.is_file() or entry.is_symlink()):  # dead links fail in reading
                 found.append(here / entry.name)
     return sorted(found, key=lambda path: (natural_key(path), str(path)))  # f1 and f01 are alike by the first
 
