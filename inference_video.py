@@ -14,11 +14,11 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from common import cli
 from common.errors import UserError
+from common.processes import Processes
 from media.video.encode import CODECS
 from media.video.job import DEFAULT_MULTI, SUFFIXES, Options, VideoJob
 from media.video.scene_cuts import DEFAULT_THRESHOLD
@@ -93,7 +93,7 @@ def default_output(args: argparse.Namespace) -> Path:
 
 def main() -> None:
     args = parse_arguments()
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    processes = Processes.from_environment()
     options = Options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Options)})
     os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder writes past every log setting
     if args.video is not None and args.video.is_dir():
@@ -101,26 +101,20 @@ def main() -> None:
     if args.img is not None and not args.img.is_dir():
         raise UserError(f"--img {args.img} is no folder of pictures: use --video for a video")
     job = VideoJob(args.video or args.img, args.output or default_output(args), options, args.fps_in)
-    predictor = InferenceSettings.from_arguments(args, int(os.environ.get("LOCAL_RANK", 0))).predictor()
+    predictor = InferenceSettings.from_arguments(args, processes.local_rank).predictor()
     try:
-        job.run(predictor, predictor.identity(), rank, world, _meeting(world),
+        job.run(predictor, predictor.identity(), processes.rank, processes.count, lambda: _meet(processes),
                 say=lambda text: tqdm.write(text, file=sys.stderr), progress=True)
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise
 
 
-def _meeting(world: int):
-    """A function that returns when all processes of a torchrun have called it."""
-    if world == 1:
-        return lambda: None
-
-    def meet() -> None:
-        torch.distributed.init_process_group("gloo")
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-
-    return meet
+def _meet(processes: Processes) -> None:
+    """Return when all processes of a torchrun have called it."""
+    processes.join()
+    processes.wait_for_all()
+    processes.leave()
 
 
 if __name__ == "__main__":

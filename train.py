@@ -29,7 +29,7 @@ from model.loss import LOSSES, Perceptual, three_frame_loss
 from model.prepare import DTYPES, compile_parts, resolve_precision
 from model.registry import create_network
 from model.start import load_imagenet_encoder, start_from_blending
-from training.distributed import average_gradients, join_processes, leave_processes, share_weights, total
+from training.distributed import average_gradients, join_processes, share_weights, total
 from training.monitor import Monitor
 from training.options import parse_arguments
 from training.schedule import PUBLISHED_BATCH, learning_rate, routing_of_step
@@ -69,8 +69,7 @@ def build_model(args, first, say):
 
 def main():
     args = parse_arguments(__doc__)
-    processes = join_processes(args.device, args.local_rank)
-    device = processes.device
+    processes, device = join_processes(args.device, args.local_rank)
     say = print if processes.first else lambda text: None
     torch.manual_seed(args.seed)
 
@@ -157,7 +156,7 @@ def main():
                 monitor.progress(done, batch, prediction.scales, loss=loss_mean, gradient_norm=float(norm),
                                  learning_rate=optimizer.param_groups[0]["lr"], skipped_steps=progress["skipped_steps"])
             if held_out and (done % args.val_every == 0 or done == steps):
-                figures = validate(model, held_out, args.val_samples, processes, autocast, degradation)
+                figures = validate(model, held_out, args.val_samples, processes, device, autocast, degradation)
                 monitor.scalars(done, **figures)
                 monitor.pictures(done, inputs, targets, prediction)
                 listed = ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
@@ -177,7 +176,7 @@ def main():
     unreadable = total([stream.skipped], device)[0]
     say(f"{progress['step']} of {steps} steps done, {progress['skipped_steps']} skipped as not finite, "
         f"{unreadable:.0f} samples skipped as unreadable: {args.output / 'last.safetensors'}")
-    leave_processes()
+    processes.leave()
 
 
 def positions(args, processes, first, last):

@@ -1,8 +1,6 @@
 """The loop of every benchmark: read ahead, predict, score, record; shared out over processes."""
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 
 import cv2
@@ -16,37 +14,9 @@ from benchmark.methods import Bicubic, Network
 from benchmark.results import Records, clip_psnr, frame_record
 from common.errors import UserError
 from common.files import atomic_path
+from common.processes import Processes
 
 SCORED_AT_ONCE = 4  # frames: float64 maps of a 720p frame take about 100 MB
-
-
-class Processes:
-    """This process's place among those torchrun started; alone if it started none."""
-
-    def __init__(self) -> None:
-        self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
-        if self.count > 1:  # the limit is for a process that died; one may well be slower than another by hours
-            torch.distributed.init_process_group("gloo", timeout=timedelta(days=7))
-
-    def from_first(self, compute: Callable[[], object]) -> object:
-        """Compute on the first process, give the result to all. All wait for it."""
-        box = [compute() if self.rank == 0 else None]
-        if self.count > 1:
-            torch.distributed.broadcast_object_list(box)
-        return box[0]
-
-    def wait_for_all(self) -> None:
-        if self.count > 1:
-            torch.distributed.barrier()
-
-    def share(self, items: list) -> list:
-        """This process's part: neighbours stay together, because they share frames."""
-        return items[len(items) * self.rank // self.count:len(items) * (self.rank + 1) // self.count]
-
-    def close(self) -> None:
-        if self.count > 1:
-            torch.distributed.destroy_process_group()
 
 
 class Scorer:

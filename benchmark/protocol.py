@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmark.clips import Clip
-from benchmark.evaluate import Processes, Scorer, evaluate
+from benchmark.evaluate import Scorer, evaluate
 from benchmark.methods import Bicubic, Network
 from benchmark.published import PUBLISHED
 from benchmark.report import write_report
@@ -27,6 +28,7 @@ from benchmark.results import Records, average, figures_table
 from common import cli
 from common.errors import UserError
 from common.files import atomic_path
+from common.processes import Processes
 from model.settings import InferenceSettings, add_inference_arguments
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -103,7 +105,8 @@ def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None
             raise UserError(f"no folder {args.lr}: --lr should hold <video>/<frame> as {args.root} does")
         protocol = replace(protocol, lr=LR_READ)
     total, clips = len(clips), clips[:args.limit]
-    processes = Processes()
+    processes = Processes.from_environment()
+    processes.join(timeout=timedelta(days=7))  # for a process that died: one may well be slower by hours
     try:
         if processes.rank == 0:
             print(protocol.header())
@@ -131,7 +134,7 @@ def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None
             write_report(args.report, result, floor, published, clips, method, args.lr)
             print(f"report: {args.report / 'index.html'}")
     finally:
-        processes.close()
+        processes.leave()
 
 
 def _make_method(args: argparse.Namespace, processes: Processes) -> Bicubic | Network:

@@ -96,8 +96,8 @@ from common.errors import UserError
 from training.distributed import average_gradients, join_processes, total
 
 def main():
-    processes = join_processes("cpu")
-    assert total([1.0], processes.device) == [2.0]
+    processes, device = join_processes("cpu")
+    assert total([1.0], device) == [2.0]
     if not processes.first:
         raise UserError("this frame cannot be read")
     model = torch.nn.Linear(1, 1)

@@ -7,8 +7,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_train import run
 
+from common.processes import Processes
 from data.sample import Sample
-from training.distributed import Processes
 from training.validation import validate
 
 
@@ -45,13 +45,13 @@ class OffBy(torch.nn.Module):
 
 def figures(count, samples, processes):
     data = Held(count)
-    return validate(OffBy(data), data, samples, processes, contextlib.nullcontext()), data.asked
+    return validate(OffBy(data), data, samples, processes, torch.device("cpu"), contextlib.nullcontext()), data.asked
 
 
 def test_validation_is_spread_over_the_set_and_every_sample_counts_once(monkeypatch):
-    alone, asked = figures(100, 5, Processes(0, 1, torch.device("cpu")))
+    alone, asked = figures(100, 5, Processes(0, 1))
     assert asked == [0, 20, 40, 60, 80]
-    assert figures(3, 64, Processes(0, 1, torch.device("cpu")))[1] == [0, 1, 2]
+    assert figures(3, 64, Processes(0, 1))[1] == [0, 1, 2]
 
     def psnr(levels):  # Y of a gray picture of v levels is 16 + 219 v / 255
         return -20 * np.log10(219 * levels / 255 / 255)
@@ -64,7 +64,7 @@ def test_validation_is_spread_over_the_set_and_every_sample_counts_once(monkeypa
     sums, shares = [], []
     monkeypatch.setattr("training.validation.total", lambda values, device: sums.append(np.array(values)) or values)
     for rank in range(2):
-        shares += figures(100, 5, Processes(rank, 2, torch.device("cpu")))[1]
+        shares += figures(100, 5, Processes(rank, 2))[1]
     assert sorted(shares) == asked
     both = (sums[0] + sums[1]).reshape(2, 3)[1]
     assert both[2] == 5 and both[0] / 5 == pytest.approx(alone["psnr_between"])

@@ -1,41 +1,26 @@
-"""One process or many: found from the environment that torchrun and its predecessor set."""
+"""The processes of a training: each on a device of its own, with the same weights and gradients."""
 import contextlib
-import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 
 from common.errors import UserError
+from common.processes import Processes
 from model.prepare import resolve_device
 
 
-class Processes(NamedTuple):
-    """This process among the others of the run."""
-
-    rank: int
-    count: int
-    device: torch.device
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and reports."""
-        return self.rank == 0
-
-
-def join_processes(device: str | None, local_rank: int | None = None) -> Processes:
-    """Meet the other processes, if the environment names any (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR ...).
+def join_processes(device: str | None, local_rank: int | None = None) -> tuple[Processes, torch.device]:
+    """Meet the other processes, if the environment names any; this one's place, and the device it computes on.
 
     Args:
         device: the user's choice; None: this process's own GPU, or the CPU.
         local_rank: from the command line, where an old launcher puts it there.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
-        return Processes(0, 1, resolve_device(device))
-    rank = int(os.environ["RANK"])
-    local_rank = int(os.environ.get("LOCAL_RANK", local_rank or 0))
+    processes = Processes.from_environment(local_rank)
+    if processes.count == 1:
+        return processes, resolve_device(device)
+    local_rank = processes.local_rank
     if device is None and torch.cuda.is_available():
         if local_rank >= torch.cuda.device_count():
             raise UserError(f"process {local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}; "
@@ -44,14 +29,8 @@ def join_processes(device: str | None, local_rank: int | None = None) -> Process
     chosen = resolve_device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    return Processes(rank, count, chosen)
-
-
-def leave_processes() -> None:
-    """Take leave of the others."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    processes.join("nccl" if chosen.type == "cuda" else "gloo")
+    return processes, chosen
 
 
 @contextlib.contextmanager

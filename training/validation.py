@@ -4,16 +4,17 @@ import torch
 
 from benchmark.baseline import bicubic_blend
 from benchmark.metrics import psnr_y
+from common.processes import Processes
 from data.base import Dataset, Mixture
 from data.sample import Degrade
 from model.network import Network
-from training.distributed import Processes, total
+from training.distributed import total
 
 MOMENTS = ("ends", "between")  # timesteps 0 and 1; the timestep between
 
 
 @torch.no_grad()
-def validate(model: Network, dataset: Dataset | Mixture, samples: int, processes: Processes,
+def validate(model: Network, dataset: Dataset | Mixture, samples: int, processes: Processes, device: torch.device,
              autocast: torch.autocast, degrade: Degrade | None = None) -> dict[str, float]:
     """Mean PSNR over `samples` of a held-out dataset, evenly spread over it, every sample counted once.
 
@@ -31,9 +32,9 @@ def validate(model: Network, dataset: Dataset | Mixture, samples: int, processes
     for number in range(processes.rank, count, processes.count):
         index = number * len(dataset) // count  # neighbours are nearly the same: windows of one video
         sample = dataset.sample(index, np.random.default_rng((0, number)), False, degrade)
-        inputs = torch.from_numpy(sample.inputs)[None].to(processes.device)
+        inputs = torch.from_numpy(sample.inputs)[None].to(device)
         truth = torch.from_numpy(sample.targets).reshape(3, 3, *sample.targets.shape[1:]).double()
-        timesteps = torch.tensor([[0.0, sample.timestep, 1.0]], device=processes.device)
+        timesteps = torch.tensor([[0.0, sample.timestep, 1.0]], device=device)
         with autocast:
             frames = model(*inputs.split(3, 1), timesteps).frames
         first, second = sample.inputs.reshape(2, 3, *sample.inputs.shape[1:]).transpose(0, 2, 3, 1)
@@ -44,7 +45,7 @@ def validate(model: Network, dataset: Dataset | Mixture, samples: int, processes
         for moment, place in ((0, 0), (1, 1), (0, 2)):
             if np.isfinite(ours[place]) and np.isfinite(floor[place]):
                 sums[moment] += ours[place], floor[place], 1
-    sums = np.array(total(sums.ravel().tolist(), processes.device)).reshape(2, 3)
+    sums = np.array(total(sums.ravel().tolist(), device)).reshape(2, 3)
     model.train(was_training)
     means = sums[:, :2] / np.maximum(sums[:, 2:], 1)
     return {**{f"psnr_{name}": float(mean[0]) for name, mean in zip(MOMENTS, means)},

@@ -1,0 +1,103 @@
+"""This process among those that share a job: what torchrun, or another launcher, put into the environment."""
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+
+from common.errors import UserError
+
+T = TypeVar("T")
+
+
+class Processes(NamedTuple):
+    """This process's place; alone unless a launcher started several.
+
+    Attributes:
+        rank: its number, from 0 on, over all machines.
+        count: how many processes share the job.
+        local_rank: its number on its own machine, which chooses its GPU.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def from_environment(cls, local_rank: int | None = None) -> "Processes":
+        """From RANK, WORLD_SIZE and LOCAL_RANK.
+
+        Args:
+            local_rank: for launchers that give it on the command line instead of in the environment.
+
+        Raises:
+            UserError: the variables are incomplete, no numbers, or contradict each other.
+        """
+        count = _number("WORLD_SIZE", 1)
+        if count == 1:
+            return cls(0, 1, _number("LOCAL_RANK", local_rank or 0))
+        rank = _number("RANK")
+        if not 0 <= rank < count:
+            raise UserError(f"RANK={rank} is not below WORLD_SIZE={count}: start the processes with torchrun")
+        return cls(rank, count, _number("LOCAL_RANK", local_rank or 0))
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and reports."""
+        return self.rank == 0
+
+    def join(self, backend: str = "gloo", timeout: timedelta | None = None) -> None:
+        """Connect the processes; all have to call it. Nothing to do for a process alone.
+
+        Args:
+            timeout: how long one may wait for another (None: torch's own limit).
+
+        Raises:
+            UserError: the environment does not say where to meet, or the others cannot be reached.
+        """
+        if self.count == 1:
+            return
+        missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+        if missing:
+            raise UserError(f"WORLD_SIZE={self.count}, but {' and '.join(missing)} not set: start with torchrun")
+        import torch.distributed as dist
+        try:
+            dist.init_process_group(backend, timeout=timeout, rank=self.rank, world_size=self.count)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"cannot reach the other processes at {os.environ['MASTER_ADDR']}:"
+                            f"{os.environ['MASTER_PORT']}: {str(error).splitlines()[0]}") from error
+
+    def wait_for_all(self) -> None:
+        """Return when all joined processes have called it."""
+        if self.count > 1:
+            import torch.distributed as dist
+            dist.barrier()
+
+    def from_first(self, compute: Callable[[], T]) -> T:
+        """Compute on the first process and give the result to all joined processes."""
+        box = [compute() if self.first else None]
+        if self.count > 1:
+            import torch.distributed as dist
+            dist.broadcast_object_list(box)
+        return box[0]
+
+    def leave(self) -> None:
+        """Disconnect what `join` connected."""
+        import torch.distributed as dist
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def share(self, items: list[T]) -> list[T]:
+        """This process's part of a list; neighbours stay together."""
+        return items[len(items) * self.rank // self.count:len(items) * (self.rank + 1) // self.count]
+
+
+def _number(name: str, default: int | None = None) -> int:
+    text = os.environ.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None:
+        raise UserError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}, but {name} is not set: start the processes with "
+                        "torchrun, or unset WORLD_SIZE for a single one")
+    if not text.isdecimal() or (name == "WORLD_SIZE" and int(text) == 0):
+        raise UserError(f"{name}={text} in the environment is not a number of processes: start them with torchrun")
+    return int(text)
