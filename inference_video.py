@@ -10,6 +10,7 @@ Interrupted in any way, the same command goes on where it stopped and gives the 
 import argparse
 import dataclasses
 import os
+import re
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -19,27 +20,39 @@ from tqdm import tqdm
 from common import cli
 from common.errors import UserError
 from common.processes import Processes
+from media.video.deinterlace import MODES
 from media.video.encode import CODECS
-from media.video.job import DEFAULT_MULTI, SUFFIXES, Options, VideoJob
+from media.video.job import SUFFIXES, Options, VideoJob
 from media.video.scene_cuts import DEFAULT_THRESHOLD
+from media.video.timeline import DEFAULT_MULTI
 from model.settings import InferenceSettings, add_inference_arguments
 
 
 def frame_rate(text: str) -> Fraction:
     """argparse type: 25, 23.976 (meaning 24000/1001, as 29.97, 59.94 and the like), or 60000/1001."""
     try:
-        rate = Fraction(text)
-    except ZeroDivisionError:
-        rate = Fraction(0)
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a frame rate")
+        if not 1e-5 < float(Fraction(text)) <= 10000:
+            raise argparse.ArgumentTypeError(f"{text} is not a frame rate: give one from 0.0001 to 10000")
+    except (ZeroDivisionError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a frame rate") from error
+    rate = Fraction(text).limit_denominator(1 << 16)
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
-    return ntsc if "." in text and abs(rate - ntsc) < Fraction(6, 1000) else rate
+    return ntsc if "." in text and abs(rate - ntsc) < Fraction(6, 1000) and ntsc > 1 else rate
 
 
 def power_of_two(text: str) -> int:
     """argparse type of --exp: the factor it stands for."""
     return 2 ** cli.exponent(text)
+
+
+def timestamp(text: str) -> Fraction:
+    """argparse type: a time as 90, 90.5, 1:30 or 0:01:30.5, in seconds."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a time: give seconds, MM:SS or HH:MM:SS")
+    seconds = Fraction(0)
+    for part in text.split(":"):
+        seconds = 60 * seconds + Fraction(part)
+    return seconds
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,15 +65,26 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FILE",
                         help="the result; its suffix chooses the container. Default: beside the source, as "
                         "NAME_safa with the source's suffix (or .mkv); with --png a folder NAME_safa")
-    rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--exp", dest="multi", type=power_of_two, metavar="N", help="2^N times the frames")
-    rate.add_argument("--multi", type=cli.positive_int, metavar="N",
-                      help=f"N times the frames (default {DEFAULT_MULTI})")
-    rate.add_argument("--fps", type=frame_rate, metavar="F", help="F frames per second, any rate from the source's on")
+    factor = parser.add_mutually_exclusive_group()
+    factor.add_argument("--multi", type=cli.positive_int, metavar="N",
+                        help=f"N times the frames (default {DEFAULT_MULTI})")
+    factor.add_argument("--exp", dest="multi", type=power_of_two, metavar="N", help="2^N times the frames")
+    parser.add_argument("--fps", type=frame_rate, metavar="F",
+                        help="F frames per second, any rate from the source's on. With --multi: N times the frames, "
+                        "shown at F frames per second, so that time is stretched and sound is dropped")
     parser.add_argument("--upscale", type=float, default=4, metavar="X",
                         help="enlargement, 1 to 8 (default 4; 1 = only more frames)")
     parser.add_argument("--slowmo", action="store_true",
                         help="slow motion: keep the frame rate and stretch time; audio and subtitles are dropped")
+    parser.add_argument("--dedup", type=cli.positive_int, default=Options.dedup, metavar="N",
+                        help="for animation on twos or threes: up to N repeats of a drawing count as showing it for "
+                        "longer, so that motion becomes even; longer pauses stay (1 for twos, 2 for threes)")
+    parser.add_argument("--deinterlace", nargs="?", const="field", choices=MODES,
+                        help="make whole frames of interlaced ones first: one for each field (the default, which keeps "
+                        "all of the motion), or one for each frame")
+    parser.add_argument("--start", type=timestamp, metavar="T",
+                        help="begin at this time of the source: seconds, MM:SS or HH:MM:SS, with fractions")
+    parser.add_argument("--end", type=timestamp, metavar="T", help="end at this time of the source")
     parser.add_argument("--png", action="store_true", help="write numbered pictures into a folder")
     parser.add_argument("--montage", action="store_true", help="show the original beside the result")
     parser.add_argument("--no_audio", dest="audio", action="store_false", help="leave the sound out")

@@ -34,7 +34,6 @@ from media.video.segment_store import SegmentStore, fingerprint
 from media.video.timeline import Plan, encoder_clock, make_plan
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
-DEFAULT_MULTI = 2
 
 
 @dataclasses.dataclass(frozen=True)
