@@ -186,11 +186,12 @@ class VideoJob:
         origin = origin_of(self.source.path.absolute()) if isinstance(self.source, VideoSource) else Fraction(0)
         since = until = None
         if options.start is not None or options.end is not None:
-            start, end = (None if time is None else round((time + origin) / tick) for time in (options.start, options.end))
-            times = times.part(times.times[0] if start is None else start, times.end if end is None else end)
-            if start is not None:
+            start = times.times[0] if options.start is None else round((options.start + origin) / tick)
+            end = times.end if options.end is None else round((options.end + origin) / tick)
+            times = times.part(start, end)
+            if options.start is not None:
                 since = origin = times.times[0] * tick
-            until = times.end * tick if end is not None else None
+            until = times.end * tick if options.end is not None else None
         self.span = Span(origin, since, until)
         plan = make_plan(times.counted_from(round(origin / tick)), options.multi, options.fps, options.slowmo,
                          options.dedup)
