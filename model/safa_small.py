@@ -74,5 +74,6 @@ class SAFASmall(Network):
             window = (2 * radius + 1) ** 2 if radius else 0
             at_full = 9 * (3 * c + 6 + window) * c + len(block.residual) * skip + 9 * c * 5 + window * c
             blocks.append(at_full / scale**2)
+        every = decoder + ((3 * c + 6) * c + c * c) / 4**2  # the selector looks at a quarter
         return Cost(pixels * encoder, pixels * 2 * c * c,
-                    [pixels * (decoder + sum(cost for cost, scale in zip(blocks, used) if scale)) for used in scales])
+                    [pixels * (every + sum(cost for cost, scale in zip(blocks, used) if scale)) for used in scales])

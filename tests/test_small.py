@@ -1,0 +1,214 @@
+"""The small network: its parts against loops and closed forms, its samples apart and together, its cost counted."""
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from model import Predictor, SAFASmall, load_model
+from model.aggregation import SkipBlock
+from model.checkpoint import save_model
+from model.correlation import correlation
+from model.prepare import prepare_for_inference
+from model.registry import WEIGHTS
+from model.routing import Routing
+from model.small_flow import BLOCKS, LONGEST_FLOW, STRONGEST_LOGIT
+
+SMALL = {"channels": 16, "encoder_depth": 1, "flow_depth": 1, "decoder_depth": 1}
+
+
+def small_model(seed=0):
+    """A small network that moves things by some pixels and whose layers are all far from zero."""
+    torch.manual_seed(seed)
+    model = SAFASmall(**SMALL).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 4:
+                parameter.mul_(1.5)
+        for block in model.flow.blocks:
+            block.to_flow.weight.mul_(20)
+    return model
+
+
+def smooth_frames(height, width, count=2, seed=0):
+    """(count, 3, height, width) in [0, 1]: smooth noise that moves by two pixels a frame."""
+    torch.manual_seed(seed)
+    noise = F.interpolate(torch.rand(1, 3, height // 4 + 2, width // 4 + 2), (height, width + 8), mode="bicubic")
+    return torch.cat([noise[..., 2 * i:2 * i + width] for i in range(count)]).clamp(0, 1)
+
+
+def choose(model, fine, half):
+    """Make the selector say so: `fine` and `half` are numbers above 0 for yes, below for no."""
+    with torch.no_grad():
+        model.flow.selector.decide.weight.zero_()
+        model.flow.selector.decide.bias.copy_(torch.tensor([fine, half]))
+
+
+@pytest.mark.parametrize("radius", [1, 3])
+def test_correlation_is_the_cosine_of_every_pair_in_the_window(radius):
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 2, 5, 4, 6))
+    found = correlation(*(torch.from_numpy(x).float() for x in (first, second)), radius).numpy()
+    assert found.shape == (2, (2 * radius + 1) ** 2, 4, 6)
+    channel = 0
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            for y in range(4):
+                for x in range(6):
+                    inside = 0 <= y + dy < 4 and 0 <= x + dx < 6
+                    for n in range(2):
+                        a, b = first[n, :, y, x], second[n, :, y + dy, x + dx] if inside else np.zeros(5)
+                        expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b) if inside else 0
+                        assert abs(found[n, channel, y, x] - expected) < 1e-5
+            channel += 1
+
+
+def test_features_that_vanish_correlate_with_nothing():
+    found = correlation(torch.zeros(1, 4, 3, 3), torch.rand(1, 4, 3, 3), 1)
+    assert torch.equal(found, torch.zeros_like(found))
+
+
+@pytest.mark.parametrize("upscale,size", [(1, (13, 18)), (2.5, (32, 45)), (4, (52, 72)), (8, (104, 144))])
+def test_any_size_timestep_and_enlargement(upscale, size):
+    predictor = Predictor(small_model(), device="cpu", precision="fp32")
+    pair = (255 * smooth_frames(13, 18)).permute(0, 2, 3, 1).numpy().astype(np.uint8)
+    found = predictor.interpolate(*pair, [0.0, 0.3, 1.0], upscale)
+    assert [frame.shape for frame in found] == [(*size, 3)] * 3 and found[0].dtype == np.uint8
+    alone = predictor.interpolate(*pair, [0.3], upscale)[0]
+    assert np.abs(alone.astype(int) - found[1]).max() <= 1
+
+
+def test_other_enlargements_are_the_native_one_resized():
+    predictor = Predictor(small_model(), device="cpu", precision="fp32")
+    pair = smooth_frames(12, 16).permute(0, 2, 3, 1).numpy()
+    native, half, double = (predictor.interpolate(*pair, [0.5], upscale)[0] for upscale in (4, 2, 8))
+
+    def resized(size):
+        image = torch.from_numpy(native).permute(2, 0, 1)[None]
+        image = F.interpolate(image, size, mode="bicubic", align_corners=False, antialias=size[0] < 48)
+        return image[0].permute(1, 2, 0).clamp(0, 1).numpy()
+
+    assert np.abs(resized((24, 32)) - half).max() < 1e-5
+    assert np.abs(resized((96, 128)) - double).max() < 1e-5
+    # and its flow counts pixels of what comes out
+    details = [[], []]
+    for upscale, found in zip((4, 8), details):
+        predictor.between(*(predictor.encode(frame, upscale) for frame in pair), [0.5], found)
+    assert np.allclose(details[0][0].flow.mean((0, 1)), details[1][0].flow.mean((0, 1)) / 2, rtol=0.02, atol=0.02)
+
+
+def test_samples_at_mixed_scales_equal_each_alone():
+    model = small_model()
+    frames, times = smooth_frames(16, 24, 4), torch.tensor([[0.0, 0.3, 0.6], [0.2, 0.5, 1.0]])
+    scales = torch.tensor([[4, 1, 2, 2, 4, 1]])
+    with torch.no_grad():
+        together = model(frames[:2], frames[1:3], times, Routing(scales))
+        for sample, scale in enumerate(scales[0].tolist()):
+            pair = sample // 3
+            alone = model(frames[pair:pair + 1], frames[pair + 1:pair + 2], times.view(-1, 1)[sample:sample + 1],
+                          Routing.fixed(scale, 1, 1))
+            assert torch.allclose(together.frames[sample], alone.frames[0], atol=1e-5)
+            assert torch.allclose(together.flow[sample], alone.flow[0], atol=1e-3)
+            used = [block if block >= scale else 0 for block, _ in BLOCKS]
+            assert [int(block[sample]) for block in together.scales] == used
+    assert together.flow[1].abs().max() > 1  # it moves, so warping is part of what is compared
+
+
+def test_the_selector_and_the_cap_decide_how_fine_it_goes():
+    frames, times = smooth_frames(16, 16), torch.tensor([[0.5]])
+    for fine, half, cap, expected in ((1, 1, 1, 1), (-1, 1, 1, 2), (1, -1, 1, 4), (1, 1, 2, 2), (1, 1, 4, 4)):
+        model = small_model()
+        choose(model, fine, half)
+        with torch.no_grad():
+            chosen = model(frames[:1], frames[1:], times, Routing(cap=cap))
+            fixed = model(frames[:1], frames[1:], times, Routing.fixed(expected, 1, 1))
+        assert torch.equal(chosen.frames, fixed.frames)
+        assert [int(block) for block in chosen.scales] == [int(block) for block in fixed.scales]
+
+
+def test_bits_drawn_in_training_leave_out_what_is_not_chosen_and_reach_the_selector():
+    """Training computes all blocks and multiplies by the bits: the same frames, and a gradient for the selector."""
+    model = small_model()
+    frames, times = smooth_frames(16, 16), torch.tensor([[0.3]])
+    for draws, scale in (((0, 0), 1), ((1, 0), 2), ((0, 1), 4)):  # below the probability: the bit is set
+        trained = model(frames[:1], frames[1:], times, Routing(draws=torch.tensor([[draws]]).float()))
+        fixed = model(frames[:1], frames[1:], times, Routing.fixed(scale, 1, 1))
+        assert torch.allclose(trained.frames, fixed.frames, atol=1e-5)
+        model.zero_grad()
+        trained.frames.sum().backward()
+        assert model.flow.selector.decide.weight.grad.abs().max() > 0
+
+
+def test_flows_and_mask_stay_within_their_bounds():
+    model = small_model()
+    with torch.no_grad():
+        for block in model.flow.blocks:
+            block.to_flow.bias.copy_(torch.tensor([100, -100, 50, -50, 30.0]))
+        found = model(*smooth_frames(16, 16).split(1), torch.tensor([[0.5]]), Routing.fixed(1, 1, 1))
+    assert found.flow[0, 0].min() == 4 * LONGEST_FLOW and found.flow[0, 1].max() == -4 * LONGEST_FLOW
+    assert all(flow.abs().max() <= LONGEST_FLOW for flow in found.flows) and len(found.flows) == len(BLOCKS)
+    assert torch.allclose(found.mask, torch.sigmoid(torch.tensor(STRONGEST_LOGIT)).expand_as(found.mask))
+
+
+def test_before_it_knows_anything_it_shows_the_nearer_frame():
+    """No flow and no residual: the mask's logit starts at 8 (1/2 - t), which the frames are mixed by."""
+    model = small_model()
+    with torch.no_grad():
+        for conv in (*(block.to_flow for block in model.flow.blocks), model.decoder[-2]):
+            conv.weight.zero_()
+            conv.bias.zero_()
+        frames = smooth_frames(12, 16)
+        found = model(frames[:1], frames[1:], torch.tensor([[0.0, 0.25, 1.0]])).frames
+        large = F.interpolate(frames, scale_factor=4, mode="bicubic", align_corners=False)
+    for frame, share in zip(found, torch.sigmoid(torch.tensor([4.0, 2.0, -4.0]))):
+        assert torch.allclose(frame, (share * large[0] + (1 - share) * large[1]).clamp(0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_stays_close(precision):
+    frames, times = smooth_frames(24, 24), torch.tensor([[0.5]])
+    with torch.no_grad():
+        exact, rough = (prepare_for_inference(small_model(), torch.device("cpu"), name)(
+            frames[:1], frames[1:], times, Routing.fixed(1, 1, 1)) for name in ("fp32", precision))
+    assert exact.frames.std() > 0.05 and exact.frames.dtype == rough.frames.dtype == torch.float32
+    assert -10 * torch.log10((exact.frames - rough.frames).square().mean()) > 35
+
+
+@pytest.mark.parametrize("scale,chosen", [(1, (1, 1)), (2, (-1, 1)), (4, (-1, -1))])
+def test_cost_is_that_of_the_convolutions(scale, chosen):
+    model = small_model()
+    choose(model, *chosen)
+    frames, times = smooth_frames(16, 32), torch.tensor([[0.2, 0.7]])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        found = model(frames[:1], frames[1:], times)
+    counted = counter.get_flop_counts()["Global"][torch.ops.aten.convolution] // 2
+    used = [[int(block[i]) for block in found.scales] for i in range(2)]
+    cost = model.multiply_adds(64, 128, used)
+    # The correlations are counted beside them: every point's features times each of its window's.
+    matching = sum(2 * (16 * 32 // block**2) * (2 * radius + 1) ** 2 * SMALL["channels"]
+                   for block, radius in BLOCKS if radius and block >= scale)
+    assert 2 * cost.frame + cost.pair + sum(cost.timesteps) - matching == counted
+
+
+def test_a_video_of_twice_the_frames_costs_at_most_60_gmac_a_frame():
+    model = SAFASmall()
+    cost = model.multiply_adds(720, 1280, [[scale for scale, _ in BLOCKS]] * 2)
+    assert (cost.frame + cost.pair + sum(cost.timesteps)) / 2 <= 60e9
+
+
+def test_weights_are_found_again_by_name(tmp_path, monkeypatch):
+    model = small_model()
+    save_model(model, tmp_path / "any.safetensors")
+    monkeypatch.setitem(WEIGHTS, "small", tmp_path / "any.safetensors")
+    again = load_model("small")
+    assert type(again) is SAFASmall and again.settings == SMALL
+    frames = smooth_frames(8, 8)
+    with torch.no_grad():
+        assert torch.equal(*(network(frames[:1], frames[1:], torch.tensor([[0.4]])).frames
+                             for network in (model, again)))
+
+
+def test_a_fresh_residual_block_is_nearly_the_identity():
+    torch.manual_seed(0)
+    x = torch.rand(1, 16, 8, 8)
+    assert (SkipBlock(16)(x) - x).abs().max() < 0.1
