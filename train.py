@@ -25,18 +25,17 @@ from data.open import open_dataset
 from data.stream import TrainingStream, next_batch
 from degradation import make_degradation
 from model.checkpoint import load_model, save_model
-from model.loss import LOSSES, Perceptual, three_frame_loss
+from model.loss import LOSSES, Perceptual, flow_loss, three_frame_loss
 from model.prepare import DTYPES, compile_parts, resolve_precision
 from model.registry import create_network
 from model.start import load_imagenet_encoder, start_from_blending
 from training.distributed import average_gradients, join_processes, share_weights, total
 from training.monitor import Monitor
 from training.options import parse_arguments
-from training.schedule import PUBLISHED_BATCH, learning_rate, routing_of_step
+from training.sanity import SaneSteps
+from training.schedule import PUBLISHED_BATCH, cosine, learning_rate, routing_of_step, validation_routing
 from training.state import StopRequest, leave_stopping_to_parent, load_state, open_output, save_state
 from training.validation import validate
-
-BAD_STEPS_IN_A_ROW = 10  # non-finite losses or gradients after which a training is beyond help
 
 
 def build_dataset(args, split):
@@ -76,7 +75,8 @@ def main():
     # Data: step s takes the positions s * batch ... of one endless seeded stream, shared out over the
     # processes, so that it does not matter how many there are, or where a training was interrupted.
     degradation = make_degradation(args.degradation)
-    stream = TrainingStream(build_dataset(args, "train"), args.seed, degradation)
+    extras = {"flow": True} if args.flow_loss else {}
+    stream = TrainingStream(build_dataset(args, "train"), args.seed, degradation, **extras)
     held_out = build_dataset(args, "val") if args.val_every else None
     batch = args.batch_size * args.accumulate * processes.count
     steps = args.max_steps or max(1, args.epochs * stream.epoch_length // batch)
@@ -108,17 +108,18 @@ def main():
     if processes.first:
         open_output(args.output)
     stop = StopRequest()
-    bad_steps = 0
+    sanity = SaneSteps(args.skip, progress.get("recent_losses"))
 
     with Monitor(args.output, processes.first, first, steps) as monitor:
         for step in range(first, last):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, peak, args.warmup)
             routing = routing_of_step(args.routing, model.blocks, 3 * batch, args.seed, step)
-            loss_sum = 0.0
+            flow_weight = args.flow_loss * cosine(step, steps, 0.1)
+            loss_sum = flow_sum = 0.0
             for part in range(args.accumulate):
                 waiting = time.perf_counter()
-                targets, inputs, timestep = next_batch(loader)
+                targets, inputs, timestep, *flow = next_batch(loader)
                 monitor.waited += time.perf_counter() - waiting
                 inputs, timestep = inputs.to(device, non_blocking=True), timestep.to(device, non_blocking=True)
                 targets = targets.to(device, non_blocking=True).float() / 255
@@ -128,6 +129,11 @@ def main():
                     prediction = model(*inputs.split(3, 1), timesteps, share)
                 frames = prediction.frames
                 loss = three_frame_loss(frames, targets, LOSSES[args.loss])
+                if flow:
+                    part_flow = flow_loss(prediction.flows, *(x.to(device, non_blocking=True).flatten(0, 1)
+                                                              for x in flow))
+                    loss = loss + flow_weight * part_flow
+                    flow_sum += part_flow.detach() / args.accumulate
                 if perceptual:
                     loss = loss + args.perceptual * perceptual(frames, targets.reshape(frames.shape))
                 scaler.scale(loss / args.accumulate).backward()
@@ -135,31 +141,32 @@ def main():
             average_gradients(model)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
-            loss_mean = total([float(loss_sum)], device)[0] / processes.count
+            sums = total([float(loss_sum), float(flow_sum)], device)
+            loss_mean, flow_mean = (value / processes.count for value in sums)
 
-            if torch.isfinite(norm) and loss_mean - loss_mean == 0:  # false for inf and nan
+            if sanity.accept(loss_mean, float(norm)):
                 scaler.step(optimizer)
-                bad_steps = 0
             else:
                 progress["skipped_steps"] += 1
-                bad_steps += 1
                 monitor.message(f"step {step}: loss {loss_mean}, gradient {float(norm)}: skipped")
             scaler.update()
             optimizer.zero_grad()
-            if bad_steps == BAD_STEPS_IN_A_ROW:
-                raise UserError(f"{bad_steps} steps in a row were not finite: stopped; {args.output} keeps the state "
-                                "of the last save. Lower --lr, or use --precision fp32")
-            progress["step"] = done = step + 1
+            done = step + 1
+            progress.update(step=done, recent_losses=list(sanity.recent))
             monitor.bar.update()
 
             if done % args.log_every == 0:
+                supervision = {"flow_loss": flow_mean, "flow_weight": flow_weight} if flow else {}
                 monitor.progress(done, batch, prediction.scales, loss=loss_mean, gradient_norm=float(norm),
-                                 learning_rate=optimizer.param_groups[0]["lr"], skipped_steps=progress["skipped_steps"])
+                                 learning_rate=optimizer.param_groups[0]["lr"], skipped_steps=progress["skipped_steps"],
+                                 **supervision)
             if held_out and (done % args.val_every == 0 or done == steps):
-                figures = validate(model, held_out, args.val_samples, processes, device, autocast, degradation)
+                figures = validate(model, held_out, args.val_samples, processes, device, autocast, degradation,
+                                   validation_routing(args.routing, model.blocks), flow=args.flow_loss > 0)
                 monitor.scalars(done, **figures)
                 monitor.pictures(done, inputs, targets, prediction)
-                listed = ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
+                listed = ", ".join(f"{name} {value:.2f} {'px' if name == 'epe' else 'dB'}"
+                                   for name, value in figures.items())
                 monitor.message(f"step {done}: {listed}")
                 mean = (figures["psnr_ends"] + figures["psnr_between"]) / 2
                 if mean > progress["best"]:
@@ -174,7 +181,7 @@ def main():
                 break
 
     unreadable = total([stream.skipped], device)[0]
-    say(f"{progress['step']} of {steps} steps done, {progress['skipped_steps']} skipped as not finite, "
+    say(f"{progress['step']} of {steps} steps done, {progress['skipped_steps']} skipped as not sane, "
         f"{unreadable:.0f} samples skipped as unreadable: {args.output / 'last.safetensors'}")
     processes.leave()
 

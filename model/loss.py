@@ -31,6 +31,38 @@ def three_frame_loss(frames: torch.Tensor, targets: torch.Tensor, measure: Calla
     return 3 * measure(frames, targets.reshape(frames.shape))  # equal numbers of pixels: the mean of the means
 
 
+def flow_loss(flows: list[torch.Tensor], target: torch.Tensor, confidence: torch.Tensor,
+              factor: float = 0.8) -> torch.Tensor:
+    """Distance of every block's flow to a supervising flow, |dx| + |dy| in pixels; later blocks weigh more.
+
+    The sum over blocks i of factor^(blocks - 1 - i) * mean(confidence * distance), the weights of sequence losses in
+    the field (RAFT's, Teed and Deng 2020).
+
+    Args:
+        flows: after each block, (N, 4, h, w) in its own pixels: x, y into frame 0; x, y into frame 1.
+        target: (N, 4, h, w), the same.
+        confidence: (N, 2, h, w) in [0, 1], for each of the two flows.
+
+    Raises:
+        UserError: the network has no flows to supervise.
+    """
+    if not flows:
+        raise UserError("--flow_loss: this network gives no flow at low resolution after each of its blocks that could "
+                        "be supervised; leave it away, or use --network safa_small")
+    return sum(factor ** (len(flows) - 1 - index) * (confidence * _by_frame(flow - target).abs().sum(2)).mean()
+               for index, flow in enumerate(flows))
+
+
+def end_point_error(flow: torch.Tensor, target: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
+    """Euclidean distance of flow (N, 4, h, w) to target, in pixels: the mean weighted by confidence (N, 2, h, w)."""
+    return (confidence * _by_frame(flow - target).norm(dim=2)).sum() / confidence.sum().clamp(min=1e-6)
+
+
+def _by_frame(flow: torch.Tensor) -> torch.Tensor:
+    """(N, 4, h, w) -> (N, 2, 2, h, w): into which frame, x and y."""
+    return flow.unflatten(1, (2, 2))
+
+
 class Perceptual(nn.Module):
     """L1 between VGG-19 features (relu5_4's convolution) of two pictures (N, 3, H, W), BGR in [0, 1].
 

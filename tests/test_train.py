@@ -7,6 +7,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
 from common.errors import UserError
@@ -17,13 +18,15 @@ from model.start import RESNET18_FILE, load_imagenet_encoder, start_from_blendin
 from training.schedule import learning_rate, routing_of_step
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ["--dataset", "synthetic", "--channels", "8", "--blocks", "2", "--crop", "32", "--num_workers", "0",
+SMALL = ["--dataset", "synthetic", "--channels", "8", "--crop", "32", "--num_workers", "0",
          "--pretrained_encoder", "no", "--val_every", "0", "--device", "cpu", "--warmup", "2", "--batch_size", "2",
          "--log_every", "1"]
+BLOCKS = ["--blocks", "2"]
 
 
 def run(monkeypatch, output, *options):
-    monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, "--output", str(output), *options])
+    blocks = [] if "safa_small" in options else BLOCKS
+    monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, *blocks, "--output", str(output), *options])
     train.main()
     return torch.load(output / "state.pt", weights_only=True)
 
@@ -135,21 +138,21 @@ def test_pretrained_weights_that_cannot_be_had(monkeypatch, tmp_path):
         Perceptual()
 
 
-def losses_of(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def scalars(folder):
+    """Every TensorBoard scalar of a training, by name."""
     events = EventAccumulator(str(folder / "logs"))
     events.Reload()
-    return [event.value for event in events.Scalars("loss")]
+    return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def test_two_processes_are_one_with_twice_the_batch(monkeypatch, tmp_path):
     run(monkeypatch, tmp_path / "one", "--max_steps", "3", "--batch_size", "4")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py", *SMALL,
-               "--max_steps", "3", "--output", str(tmp_path / "two")]
+               *BLOCKS, "--max_steps", "3", "--output", str(tmp_path / "two")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = losses_of(tmp_path / "one"), losses_of(tmp_path / "two")
+    one, two = scalars(tmp_path / "one")["loss"], scalars(tmp_path / "two")["loss"]
     assert len(one) == len(two) == 3
     assert all(abs(a - b) < 1e-5 for a, b in zip(one, two)), (one, two)
 

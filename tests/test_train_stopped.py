@@ -12,7 +12,7 @@ import time
 
 import pytest
 import torch
-from test_train import ROOT, SMALL, run, same
+from test_train import BLOCKS, ROOT, SMALL, run, same
 
 import train
 from common.errors import UserError
@@ -156,7 +156,7 @@ def test_place_that_cannot_be_written_to_shows_before_the_first_step(monkeypatch
 
 def test_stopped_by_a_signal_to_all_its_processes_and_resumed_is_exact(monkeypatch, tmp_path):
     """SIGTERM to the process group, as cluster managers send it: the loader's worker gets it too, and twice."""
-    options = ["--max_steps", "40", "--save_every", "1000", "--routing", "coarse"]
+    options = [*BLOCKS, "--max_steps", "40", "--save_every", "1000", "--routing", "coarse"]
     command = [sys.executable, "train.py", *SMALL, "--num_workers", "1", *options, "--output", str(tmp_path / "parts")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                start_new_session=True)
@@ -180,7 +180,7 @@ def test_error_in_a_worker_is_one_line_and_ends_all_processes(tmp_path):
     for number in range(12):
         (frames / f"{number}.ppm").write_bytes(b"P6 40 32 255\n" + bytes([20 * number]) * (40 * 32 * 3))
     (frames / "5.ppm").write_bytes(b"no picture")
-    options = [*SMALL[2:], "--num_workers", "1", "--max_steps", "500", "--routing", "coarse"]
+    options = [*SMALL[2:], *BLOCKS, "--num_workers", "1", "--max_steps", "500", "--routing", "coarse"]
     command = [sys.executable, "train.py", "--dataset", "folder", "--data", frames, "--gap", "2", *options]
     done = subprocess.run([*command, "--output", tmp_path / "out"], cwd=ROOT, capture_output=True, text=True,
                           timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1"})

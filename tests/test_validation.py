@@ -36,7 +36,7 @@ class OffBy(torch.nn.Module):
         super().__init__()
         self.data = data
 
-    def forward(self, frame0, frame1, timesteps):
+    def forward(self, frame0, frame1, timesteps, routing):
         wrong = self.data.asked[-1] + 1
         truth = torch.tensor([10.0, 20, 40]) + self.data.asked[-1]
         frames = ((truth + wrong) / 255).view(3, 1, 1, 1).expand(3, 3, 16, 16)
@@ -66,8 +66,35 @@ def test_validation_is_spread_over_the_set_and_every_sample_counts_once(monkeypa
     for rank in range(2):
         shares += figures(100, 5, Processes(rank, 2))[1]
     assert sorted(shares) == asked
-    both = (sums[0] + sums[1]).reshape(2, 3)[1]
+    both = (sums[0] + sums[1])[:6].reshape(2, 3)[1]
     assert both[2] == 5 and both[0] / 5 == pytest.approx(alone["psnr_between"])
+
+
+class FlowOf(Held):
+    """Frames of 16 x 16 whose flow at low resolution is 2 pixels to the right, known in one corner only."""
+
+    def sample(self, index, rng, augment, degrade, flow):
+        confidence = np.zeros((3, 2, 4, 4), np.float32)
+        confidence[..., :2, :2] = 1
+        flow = np.zeros((3, 4, 4, 4), np.float32) + np.float32([2, 0, 2, 0])[:, None, None]
+        sample = super().sample(index, rng, augment, degrade)
+        return type("", (), {**sample._asdict(), "flow": flow, "confidence": confidence})
+
+
+class Still(OffBy):
+    """Its flow at full resolution is right where that is not known, and (8 - 3, 4) where it is."""
+
+    def forward(self, *arguments):
+        flow = torch.tensor([8.0, 0, 8, 0]).view(1, 4, 1, 1).repeat(3, 1, 16, 16)
+        flow[:, :, :8, :8] = torch.tensor([5.0, 4, 5, 4]).view(1, 4, 1, 1)
+        return type("", (), {"frames": super().forward(*arguments).frames, "flow": flow})
+
+
+def test_end_point_error_is_in_output_pixels_where_the_flow_is_known():
+    data = FlowOf(3)
+    cpu = torch.device("cpu")
+    shown = validate(Still(data), data, 3, Processes(0, 1), cpu, contextlib.nullcontext(), flow=True)
+    assert shown["epe"] == pytest.approx(5.0)
 
 
 def test_tensorboard_shows_all_there_is_to_see(monkeypatch, tmp_path):

@@ -44,6 +44,11 @@ def parse_arguments(description: str) -> argparse.Namespace:
     steps.add_argument("--clip", type=positive_number, default=1.0, help="bound of the gradient's norm (default 1)")
     steps.add_argument("--loss", choices=sorted(LOSSES), default="l1")
     steps.add_argument("--perceptual", type=float, default=0.0, metavar="W", help="weight of a VGG-19 feature loss")
+    steps.add_argument("--flow_loss", type=float, default=0.0, metavar="W", help="weight of the distance, in pixels, "
+                       "of each block's flow to a supervising flow (known of synthetic, estimated by DIS for recorded "
+                       "clips); falls to a tenth over the training. safa_small trains well with 0.05 (default 0: none)")
+    steps.add_argument("--skip", type=float, default=8.0, metavar="FACTOR", help="skip steps whose loss is above "
+                       "FACTOR times the median of the last hundred; 0: only those not finite (default 8)")
     steps.add_argument("--routing", choices=["learned", "full", "coarse", "random"], default="learned",
                        help="learned: the selector learns to choose, as published; coarse: blocks at 1/2 and 1/4, "
                        "several times cheaper, a warm-up; random: all three scales; full: the finest everywhere")
@@ -93,7 +98,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--channels {args.channels} is odd: the decoder halves them")
     if args.crop % 8:
         raise UserError(f"--crop {args.crop} is not a multiple of 8, as the network needs")
-    for name in ("warmup", "weight_decay", "perceptual", "seed", "num_workers", "val_every"):
+    for name in ("warmup", "weight_decay", "perceptual", "flow_loss", "skip", "seed", "num_workers", "val_every"):
         if not 0 <= getattr(args, name) < float("inf"):  # false for nan too
             raise UserError(f"--{name} {getattr(args, name)} is not a number of at least 0")
     if args.seed > MOST_SEED:

@@ -3,7 +3,7 @@ import math
 
 import torch
 
-from model.routing import SCALES, Routing
+from model.routing import BY_SELECTOR, SCALES, Routing
 
 PUBLISHED_BATCH = 24  # 6 on each of 4 GPUs: the batch the published learning rate is meant for
 
@@ -12,8 +12,13 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int, floor: float 
     """Linear warm-up to `peak`, then a cosine down to `floor * peak` at the last step (paper: 2e-4 to 2e-6)."""
     if step < warmup:
         return peak * (step + 1) / warmup
-    done = (step - warmup) / max(steps - warmup - 1, 1)
-    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+    return peak * cosine(step - warmup, steps - warmup, floor)
+
+
+def cosine(step: int, steps: int, floor: float) -> float:
+    """Half a cosine from 1 at step 0 down to `floor` at the last of `steps`."""
+    done = step / max(steps - 1, 1)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
 
 
 def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: int) -> Routing:
@@ -30,7 +35,15 @@ def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: in
     if routing == "full":
         return Routing.fixed(1, blocks, samples)
     if routing == "coarse":
-        scales = torch.where(torch.randperm(blocks, generator=generator) % 2 == 0, 4, 2)
+        order = torch.randperm(blocks, generator=generator)
+        if blocks % 2:  # the odd one out is drawn: a network that decides once would else know one scale only
+            order += torch.randint(2, (1,), generator=generator)
+        scales = torch.where(order % 2 == 0, 4, 2)
     else:
         scales = torch.tensor(SCALES)[torch.randint(3, (blocks,), generator=generator)]
     return Routing(scales=scales[:, None].expand(blocks, samples))
+
+
+def validation_routing(routing: str, blocks: int) -> Routing:
+    """The scales to validate three frames at: the selector's choice, or the finest where only that was trained."""
+    return Routing.fixed(1, blocks, 3) if routing == "full" else BY_SELECTOR
