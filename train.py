@@ -40,7 +40,8 @@ from training.validation import validate
 
 def build_dataset(args, split):
     parts = [open_dataset(name, args.data, split, args.crop, args.list if split == "train" else args.val_list,
-                          tuple(args.gap) if args.gap and name != "synthetic" else None, args.photos, args.skip_corrupt)
+                          tuple(args.gap) if args.gap and name != "synthetic" else None, args.photos, args.skip_corrupt,
+                          val_photos=args.val_photos)
              for name in args.dataset]
     return parts[0] if len(parts) == 1 else Mixture(parts, args.mix)
 

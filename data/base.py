@@ -3,7 +3,7 @@ import numpy as np
 
 from common.errors import UserError
 from data.frames import CorruptFrame
-from data.sample import UPSCALE, Degrade, Sample, make_sample
+from data.sample import UPSCALE, Degrade, Sample, Triplet, make_sample
 
 _WORKERS = 1024   # slots of the skip counter; more loader workers than this share slots
 _ATTEMPTS = 100   # unreadable samples in a row before giving up
@@ -29,7 +29,7 @@ class SkipCounter:
 
 
 class Dataset:
-    """Base of the datasets: a subclass gives `__len__` and `frames`.
+    """Base of the datasets: a subclass gives `__len__` and `triplet`.
 
     Args:
         crop: side of the square samples in pixels, a multiple of 4; None: whole frames.
@@ -46,27 +46,26 @@ class Dataset:
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def frames(self, index: int, rng: np.random.Generator, augment: bool) -> tuple[np.ndarray, float]:
-        """The three frames of a sample, (3, H, W, 3) uint8 BGR at times 0, timestep, 1; and the timestep."""
+    def triplet(self, index: int, rng: np.random.Generator, augment: bool, motion: bool = False) -> Triplet:
+        """The three frames of a sample; with `motion`, and where it is known, the true motion between them."""
         raise NotImplementedError
 
     def sample(self, index: int, rng: np.random.Generator, augment: bool = True,
-               degrade: Degrade | None = None) -> Sample:
+               degrade: Degrade | None = None, flow: bool = False) -> Sample:
         """The sample at `index`; everything random about it comes from `rng`.
 
         Args:
             index: 0 <= index < len(self).
             augment: False: the crop from the middle and nothing flipped, for validation. The timestep
                 still comes from `rng`.
-            degrade: see `data.sample.make_sample`.
+            degrade, flow: see `data.sample.make_sample`.
 
         Raises:
             UserError: a frame cannot be read (and `skip_corrupt` is off), or is smaller than the crop.
         """
         for _ in range(_ATTEMPTS):
             try:
-                frames, timestep = self.frames(index, rng, augment)
-                return make_sample(frames, timestep, rng, augment, degrade)
+                return make_sample(self.triplet(index, rng, augment, flow), rng, augment, degrade, flow)
             except CorruptFrame as error:
                 if self._counter is None:
                     raise
@@ -105,11 +104,11 @@ class Mixture:
         return sum(len(dataset) for dataset in self.datasets)
 
     def sample(self, index: int, rng: np.random.Generator, augment: bool = True,
-               degrade: Degrade | None = None) -> Sample:
+               degrade: Degrade | None = None, flow: bool = False) -> Sample:
         """As `Dataset.sample`; `index` only has to be in range."""
         choice = int(np.searchsorted(self._bounds[:-1], rng.random(), side="right"))
         dataset = self.datasets[choice]
-        return dataset.sample(int(rng.integers(len(dataset))), rng, augment, degrade)
+        return dataset.sample(int(rng.integers(len(dataset))), rng, augment, degrade, flow)
 
     @property
     def skipped(self) -> int:

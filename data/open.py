@@ -13,8 +13,8 @@ NAMES = ("adobe240", "vimeo90k", "folder", "synthetic")
 
 def open_dataset(name: str, root: str | Path | None, split: str = "train", crop: int | None = 128,
                  list_file: str | Path | None = None, gap: int | tuple[int, ...] | None = None,
-                 photos: str | Path | None = None, skip_corrupt: bool = False, reduce: int = 1,
-                 held_out: float = HELD_OUT) -> Dataset:
+                 photos: list[str | Path] = (), skip_corrupt: bool = False, reduce: int = 1,
+                 held_out: float = HELD_OUT, val_photos: list[str] = ()) -> Dataset:
     """A dataset of training samples (`data.sample.Sample`).
 
     Args:
@@ -25,7 +25,8 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         list_file: names of the clips to use, one per line; None: the dataset's own list for `split`.
         gap: distance between the input frames, at least 2; several: each sample draws one. None: 8, and
             for `vimeo90k` 6, its whole septuplet.
-        photos: `synthetic` only: a folder of pictures for its textures.
+        photos: `synthetic` only: folders of images for its textures.
+        val_photos: `synthetic` only: name patterns of the photos kept for "val"; none: every tenth.
         skip_corrupt: skip and count samples with unreadable frames instead of raising.
         reduce: `folder` only: reduce the frames by this factor first.
         held_out: `folder` only: share of each clip kept for "val" (which takes all of the clips of a list).
@@ -36,7 +37,8 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
     if split not in ("train", "val"):
         raise UserError(f"split {split!r}: use train or val")
     if name == "synthetic":
-        return Synthetic(crop, split, Path(photos) if photos else None, 8 if gap is None else gap)
+        folders = [Path(folder) for folder in photos or ()]
+        return Synthetic(crop, split, folders, 8 if gap is None else gap, val_photos or ())
     if name not in NAMES:
         raise UserError(f"no dataset is called {name!r}: use one of {', '.join(NAMES)}")
     if root is None:

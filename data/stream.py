@@ -28,21 +28,26 @@ class TrainingStream(torch.utils.data.Dataset):
         seed: >= 0.
         degradation: a `degradation.Degradation`, or None for bicubic reduction alone.
 
-    An item is (targets uint8 (9, H, W), inputs float32 (6, H/4, W/4), timestep float32 ()), see `data.sample.Sample`.
+        flow: give the samples' flow and confidence too.
+
+    An item is (targets uint8 (9, H, W), inputs float32 (6, H/4, W/4), timestep float32 ()), and with `flow` also
+    (flow float32 (3, 4, H/4, W/4), confidence float32 (3, 2, H/4, W/4)); see `data.sample.Sample`.
     """
 
-    def __init__(self, dataset: Dataset | Mixture, seed: int, degradation: Degrade | None = None) -> None:
-        self.dataset, self.seed, self.degradation = dataset, seed, degradation
+    def __init__(self, dataset: Dataset | Mixture, seed: int, degradation: Degrade | None = None,
+                 flow: bool = False) -> None:
+        self.dataset, self.seed, self.degradation, self.flow = dataset, seed, degradation, flow
         self.epoch_length = len(dataset)
         self._prepared_process = None
 
-    def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, ...]:
         self._prepare_worker()
         epoch, place = divmod(int(position), self.epoch_length)
         index = int(_permutation(self.seed, epoch, self.epoch_length)[place])
         rng = np.random.default_rng((self.seed, int(position)))
-        sample = self.dataset.sample(index, rng, True, self.degradation)
-        return torch.from_numpy(sample.targets), torch.from_numpy(sample.inputs), torch.tensor(sample.timestep)
+        sample = self.dataset.sample(index, rng, True, self.degradation, self.flow)
+        item = torch.from_numpy(sample.targets), torch.from_numpy(sample.inputs), torch.tensor(sample.timestep)
+        return (*item, torch.from_numpy(sample.flow), torch.from_numpy(sample.confidence)) if self.flow else item
 
     def _prepare_worker(self) -> None:
         """A loader's worker works alone: neither OpenCV nor numpy's BLAS may start threads in it, whatever the

@@ -1,4 +1,5 @@
-"""Pictures and shapes that synthetic scenes are made of."""
+"""Images and shapes that synthetic scenes are made of."""
+import fnmatch
 from pathlib import Path
 
 import cv2
@@ -14,18 +15,31 @@ _HELD_OUT = 10     # every tenth photo is for validation
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789&?abdeghkmqrsty"
 
 
-def load_photos(folder: Path, split: str) -> list[np.ndarray]:
-    """The pictures of `folder`, HxWx3 uint8 BGR each, decoded once; every tenth is for split "val" alone.
+def load_photos(folders: list[Path], split: str, val_photos: list[str] = ()) -> list[np.ndarray]:
+    """The images of `folders`, HxWx3 uint8 BGR each, decoded once.
+
+    Args:
+        val_photos: photos whose file names match one of these patterns (`kodak_*`) are for split "val" alone, and
+            the others for "train"; without patterns every tenth photo is for "val".
 
     Raises:
-        UserError: there is no such folder, no picture in it, or one cannot be read.
+        UserError: there is no such folder, no photo in it for the split, or one cannot be read.
     """
-    if not folder.is_dir():
-        raise UserError(f"no such folder of photos: {folder}")
-    files = list_images(folder, recursive=True)
-    if not files:
-        raise UserError(f"{folder} holds no pictures")
-    if len(files) >= _HELD_OUT:
+    files = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"no such folder of photos: {folder}")
+        found = list_images(folder, recursive=True)
+        if not found:
+            raise UserError(f"{folder} holds no images")
+        files += found
+    if val_photos:
+        files = [file for file in files
+                 if any(fnmatch.fnmatch(file.name, pattern) for pattern in val_photos) == (split == "val")]
+        if not files:
+            raise UserError(f"{', '.join(map(str, folders))}: no photos for {split} with --val_photos "
+                            f"{' '.join(val_photos)}")
+    elif len(files) >= _HELD_OUT:
         files = [file for place, file in enumerate(files) if (place % _HELD_OUT == 0) == (split == "val")]
     return [read_picture(file) for file in files]
 

@@ -7,6 +7,7 @@ from common.errors import UserError
 from data.base import Dataset
 from data.frames import CorruptFrame
 from data.packed import reduce_area
+from data.sample import Triplet
 
 _STILL = 2.0  # grey levels: a crop whose first and last frame differ less hardly moves
 
@@ -55,7 +56,7 @@ class Windows(Dataset):
     def __len__(self) -> int:
         return int(self._bounds[-1]) if len(self._bounds) else 0
 
-    def frames(self, index: int, rng: np.random.Generator, augment: bool) -> tuple[np.ndarray, float]:
+    def triplet(self, index: int, rng: np.random.Generator, augment: bool, motion: bool = False) -> Triplet:
         number = int(np.searchsorted(self._bounds, index, side="right"))
         starts = self._starts[number]
         start = int(starts[index - (int(self._bounds[number]) - len(starts))])
@@ -66,7 +67,7 @@ class Windows(Dataset):
         frames = [reduce_area(frame, self._reduce) for frame in clip.read([start, start + middle, start + gap])]
         if len({frame.shape for frame in frames}) > 1:
             raise CorruptFrame(f"frames {start} to {start + gap} of {clip.name} differ in size")
-        return self._crop(frames, clip, rng, augment), middle / gap
+        return Triplet(self._crop(frames, clip, rng, augment), middle / gap)
 
     def _crop(self, frames: list[np.ndarray], clip: Clip, rng: np.random.Generator, augment: bool) -> np.ndarray:
         height, width = frames[0].shape[:2]

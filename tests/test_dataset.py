@@ -15,7 +15,7 @@ from data.adobe240 import LISTS
 from data.folder import moving
 from data.frames import VideoFile
 from data.packed import open_packed, pack
-from data.sample import augment_frames, make_sample
+from data.sample import Triplet, augment_triplet, make_sample
 from data.stream import samples_per_second
 from dataset import Mixture, TrainingStream, open_dataset
 
@@ -86,7 +86,7 @@ def test_a_worker_of_the_loader_uses_one_thread(monkeypatch):
 def test_time_reversal_mirrors_the_timestep():
     frames = np.stack([numbered_frame(number) for number in (0, 3, 8)])
     for seed in range(40):
-        result, timestep = augment_frames(frames, 3 / 8, np.random.default_rng(seed))
+        result, timestep, _ = augment_triplet(Triplet(frames, 3 / 8), np.random.default_rng(seed))
         when = (result[..., 0] if result[..., 0].max() < 100 else result[..., 2])[:, 0, 0] // 10
         assert (when.tolist(), timestep) in (([0, 3, 8], 3 / 8), ([8, 3, 0], 5 / 8))
 
@@ -121,7 +121,7 @@ def naive_reduction(frame: np.ndarray, factor: int = 4) -> np.ndarray:
 def test_inputs_are_matlab_reduced():
     rng = np.random.default_rng(0)
     frames = np.kron(rng.integers(0, 2, (3, 4, 4, 3)) * 255, np.ones((1, 8, 9, 1))).astype(np.uint8)
-    sample = make_sample(frames, 0.5, rng, augment=False)
+    sample = make_sample(Triplet(frames, 0.5), rng, augment=False)
     for place, frame in enumerate((frames[0], frames[2])):
         expected = naive_reduction(frame / 255)
         assert np.abs(sample.inputs[3 * place:3 * place + 3].transpose(1, 2, 0) - expected).max() < 1e-5
@@ -169,8 +169,8 @@ def test_stream_depends_on_seed_and_position_alone(adobe):
     def windows(epoch, seed):
         stream = make(seed)
         drawn = []
-        blank = np.zeros((3, 32, 32, 3), np.uint8), 0.5
-        stream.dataset.frames = lambda index, rng, augment: drawn.append(index) or blank
+        blank = Triplet(np.zeros((3, 32, 32, 3), np.uint8), 0.5)
+        stream.dataset.triplet = lambda index, rng, augment, motion: drawn.append(index) or blank
         for place in range(5):
             stream[5 * epoch + place]
         return drawn

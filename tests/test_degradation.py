@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.sample import low_resolution, make_sample
+from data.sample import Triplet, low_resolution, make_sample
 from degradation import Degradation, Draw, degrade, gaussian_kernel, jpeg, make_degradation, unsharp_mask
 
 NOTHING = dict(sharpen=0.0, resize=0.0, blur=0.0, noise=0.0, jpeg=0.0, blend=0.0)
@@ -118,8 +118,8 @@ def test_blending_goes_back_toward_the_clean_input(frames):
 
 
 def test_in_a_sample(frames):
-    sample = make_sample(frames, 0.25, np.random.default_rng(0), augment=False, degrade=Degradation())
-    plain = make_sample(frames, 0.25, np.random.default_rng(0), augment=False)
+    sample = make_sample(Triplet(frames, 0.25), np.random.default_rng(0), augment=False, degrade=Degradation())
+    plain = make_sample(Triplet(frames, 0.25), np.random.default_rng(0), augment=False)
     assert sample.targets.shape == plain.targets.shape and sample.inputs.dtype == np.float32
     assert not np.array_equal(sample.inputs, plain.inputs) and not np.array_equal(sample.targets, plain.targets)
     assert make_degradation("none") is None and isinstance(make_degradation("real"), Degradation)

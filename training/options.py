@@ -18,7 +18,10 @@ def parse_arguments(description: str) -> argparse.Namespace:
                       help=f"one of {', '.join(NAMES)}, or several to mix (default adobe240)")
     data.add_argument("--data", type=Path, metavar="DIR", help="the dataset's folder; synthetic needs none")
     data.add_argument("--mix", type=float, nargs="+", metavar="W", help="weights of the mixed datasets (default equal)")
-    data.add_argument("--photos", type=Path, metavar="DIR", help="pictures for the textures of synthetic")
+    data.add_argument("--photos", type=Path, nargs="+", metavar="DIR", help="folders of images for the textures of "
+                      "synthetic (default: generated textures)")
+    data.add_argument("--val_photos", nargs="+", metavar="PATTERN", help="photos with such names ('kodak_*') are for "
+                      "validation alone (default: every tenth)")
     data.add_argument("--list", type=Path, metavar="FILE", help="clips to train on (default: the dataset's own list)")
     data.add_argument("--val_list", type=Path, metavar="FILE", help="clips to validate on (default: the dataset's own "
                       "list, or the end of each clip of a folder)")
