@@ -9,7 +9,6 @@ Interrupted in any way, the same command goes on where it stopped and gives the 
 """
 import argparse
 import dataclasses
-import os
 import re
 import sys
 from fractions import Fraction
@@ -20,8 +19,8 @@ from tqdm import tqdm
 from common import cli
 from common.errors import UserError
 from common.processes import Processes
+from media.video.codecs import CODECS
 from media.video.deinterlace import MODES
-from media.video.encode import CODECS
 from media.video.job import SUFFIXES, Options, VideoJob
 from media.video.scene_cuts import DEFAULT_THRESHOLD
 from media.video.timeline import DEFAULT_MULTI
@@ -87,21 +86,29 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--end", type=timestamp, metavar="T", help="end at this time of the source")
     parser.add_argument("--png", action="store_true", help="write numbered pictures into a folder")
     parser.add_argument("--montage", action="store_true", help="show the original beside the result")
-    parser.add_argument("--no_audio", dest="audio", action="store_false", help="leave the sound out")
     parser.add_argument("--scene_threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T",
                         help="how different two frames must be to count as a scene cut, 0 to 1; 1 = never "
                         f"(default {DEFAULT_THRESHOLD})")
     parser.add_argument("--segment", type=cli.positive_int, default=Options.segment, metavar="N",
                         help=f"output frames per resumable segment (default {Options.segment})")
     group = parser.add_argument_group("video codec")
-    group.add_argument("--codec", default="h264", metavar="NAME",
-                       help=f"{', '.join(CODECS)}, or any FFmpeg encoder by its name (default h264)")
+    group.add_argument("--codec", metavar="NAME",
+                       help=f"{', '.join(CODECS)}, or any FFmpeg encoder by its name, such as hevc_nvenc (default: "
+                       "h264; hevc for HDR; av1 in .webm)")
     group.add_argument("--crf", type=float, metavar="Q",
-                       help="quality, lower is better (default: h264 16, hevc 18, av1 and vp9 20)")
+                       help="quality, lower is better; hardware encoders' own scale is set by it (default: h264 16, "
+                       "hevc and hardware encoders 18, av1 and vp9 20)")
     group.add_argument("--preset", metavar="NAME", help="the encoder's preset (default: the encoder's own)")
     group.add_argument("--pix_fmt", metavar="NAME",
                        help="pixel format (default yuv420p, yuv420p10le for sources of more than 8 bits; "
                        "prores yuv422p10le, ffv1 yuv444p)")
+    group = parser.add_argument_group("sound and subtitles")
+    group.add_argument("--no_audio", dest="audio", action="store_false", help="leave the sound out")
+    group.add_argument("--audio_codec", metavar="NAME",
+                       help="aac, opus, mp3, flac, alac, ac3, pcm, or any FFmpeg encoder by its name: what all sound "
+                       "is to be in; copy: convert nothing (default: copy what the container holds, convert the rest)")
+    group.add_argument("--strict_streams", action="store_true",
+                       help="stop at once where sound, subtitles or another stream would be left out")
     add_inference_arguments(parser)
     return parser.parse_args(argv)
 
@@ -119,7 +126,6 @@ def main() -> None:
     args = parse_arguments()
     processes = Processes.from_environment()
     options = Options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Options)})
-    os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder writes past every log setting
     if args.video is not None and args.video.is_dir():
         raise UserError(f"--video {args.video} is a folder: use --img for pictures")
     if args.img is not None and not args.img.is_dir():

@@ -7,7 +7,8 @@ from video_files import moving_picture
 
 from common.errors import UserError
 from media.video import colour, scene_cuts
-from media.video.encode import choose_encoding, fit_depth, padded_size
+from media.video.codecs import choose_encoding
+from media.video.encode import fit_depth, padded_size
 
 FORMATS = [("yuv420p", 8), ("yuv422p", 8), ("yuv444p", 8), ("nv12", 8), ("yuv420p10le", 10), ("yuv422p10le", 10),
            ("yuv444p12le", 12)]

@@ -14,6 +14,7 @@ import numpy as np
 from common.errors import UserError
 from media.video import colour
 from media.video.deinterlace import deinterlaced
+from media.video.hdr import StaticMetadata, lost_with_the_frames, static_metadata
 
 # What is taken for a video in a folder; libav goes by the content, so a file that is named may have any suffix.
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob",
@@ -33,6 +34,7 @@ class FrameFormat:
     colour: colour.Colour
     aspect: Fraction | None = None  # of a pixel
     matrix: tuple[int, ...] | None = None  # display matrix (rotation, mirroring), 9 numbers as libav gives them
+    hdr: StaticMetadata = StaticMetadata()
 
 
 @dataclasses.dataclass
@@ -60,8 +62,8 @@ class VideoSource:
     increasing, in `time_base`, one for each frame that decoding gives. Frames come out as (H, W, 3) BGR, uint8, or
     full-range uint16 of videos of more than 8 bits, converted by the video's own matrix and range
     (`media.video.colour`), and as stored: turning them upright by `format.matrix` is left to the caller
-    (`media.video.encode.turned`). Each read opens the file anew: objects can be copied to other processes, and read in
-    several threads unless they have no times.
+    (`media.video.orientation.turned`). Each read opens the file anew: objects can be copied to other processes, and
+    read in several threads unless they have no times.
 
     Args:
         deinterlace: one of `media.video.deinterlace.MODES`, or None to take frames as they are.
@@ -189,8 +191,12 @@ class VideoSource:
         matrix = next((struct.unpack("<9i", bytes(data)) for data in frame.side_data
                        if data.type.name == "DISPLAYMATRIX"), None)
         aspect = stream.sample_aspect_ratio
+        lost = lost_with_the_frames(frame.side_data)
+        if lost:
+            self.notes.append(f"left out: {', '.join(lost)}")
         return FrameFormat(frame.width, frame.height, colour.depth_of(frame.format),
-                           colour.colour_of(frame, stream.codec_context), aspect or None, matrix)
+                           colour.colour_of(frame, stream.codec_context), aspect or None, matrix,
+                           static_metadata(frame.side_data))
 
     def _planes(self, frame: av.VideoFrame) -> list[np.ndarray]:
         frame = self._sized(frame)

@@ -22,11 +22,14 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
+from media.video.codecs import choose_encoding, default_codec
+from media.video.companions import Span, plan_companions
 from media.video.decode import VideoSource
 from media.video.deinterlace import MODES
-from media.video.encode import PicturePiece, Shape, VideoPiece, choose_encoding, is_sideways, padded_size, turned
+from media.video.encode import ImageSegmentWriter, Shape, VideoSegmentWriter, padded_size
 from media.video.image_sequence import ImageSequence
-from media.video.mux import Span, join, origin_of, plan_companions, try_output
+from media.video.mux import join, origin_of, try_output
+from media.video.orientation import is_sideways, turned
 from media.video.pipeline import Interpolator, make_segments
 from media.video.probe import Survey, survey
 from media.video.scene_cuts import DEFAULT_THRESHOLD
@@ -50,11 +53,13 @@ class Options:
     upscale: float = 4
     png: bool = False
     montage: bool = False
-    codec: str = "h264"
+    codec: str | None = None  # None: see `media.video.codecs.default_codec`
     crf: float | None = None
     preset: str | None = None
     pix_fmt: str | None = None
     audio: bool = True
+    audio_codec: str | None = None  # None: sound is copied where the container holds it
+    strict_streams: bool = False  # refuse to leave a stream out
     scene_threshold: float = DEFAULT_THRESHOLD
     segment: int = 240  # output frames in a segment, at least
 
@@ -83,7 +88,8 @@ class VideoJob:
         else:
             self.source = VideoSource(source, options.deinterlace)
         frame = self.source.format
-        self.encoding = choose_encoding(options.codec, options.crf, options.preset, options.pix_fmt, frame.depth)
+        codec = options.codec or default_codec(self.output.suffix, frame.colour.transfer)
+        self.encoding = choose_encoding(codec, options.crf, options.preset, options.pix_fmt, frame.depth, frame.hdr)
         width, height = round(frame.width * options.upscale), round(frame.height * options.upscale)
         if options.montage:
             width, height = (width, 2 * height) if is_sideways(frame.matrix) else (2 * width, height)
@@ -153,10 +159,10 @@ class VideoJob:
             raise UserError(f"cannot write to {output.parent}: {error.strerror}") from error
         if options.png:
             if options.audio and isinstance(self.source, VideoSource):
-                self.notes.append("pictures have no sound: audio and subtitles are dropped")
+                self.notes.append("pictures have no sound: audio and subtitles are left out")
             return
         self._plan_companions(options.slowmo)
-        self.notes += self.companions.notes
+        self.notes += [*self.encoding.notes, *self.companions.notes]
         try_output(output, self.encoding, self.shape, self.companions)
         size, padded = (self.shape.width, self.shape.height), padded_size(self.shape.width, self.shape.height,
                                                                           self.encoding.pix_fmt)
@@ -211,7 +217,8 @@ class VideoJob:
     def _plan_companions(self, slow: bool) -> None:
         video = isinstance(self.source, VideoSource)
         self.companions = plan_companions(self.source.path.absolute() if video else None, self.output,
-                                          self.source.index if video else None, self.options.audio, slow)
+                                          self.source.index if video else None, self.options.audio, slow,
+                                          self.options.audio_codec, self.options.strict_streams)
 
     def _work(self, store: SegmentStore, plan: Plan, segments: list[tuple[int, int]], found: Survey, predictor: Any,
               say: Callable[[str], object], progress: bool) -> None:
@@ -227,10 +234,10 @@ class VideoJob:
         frames = Interpolator(self.source, plan, segments, todo, found.stamps, predictor, self.options.upscale,
                         self._beside if self.options.montage else None)
 
-        def new_piece(path: Path, first: int) -> VideoPiece | PicturePiece:
+        def new_piece(path: Path, first: int) -> VideoSegmentWriter | ImageSegmentWriter:
             if self.options.png:
-                return PicturePiece(path, first + 1, self.source.format.matrix)
-            return VideoPiece(path, self.encoding, self.shape,
+                return ImageSegmentWriter(path, first + 1, self.source.format.matrix)
+            return VideoSegmentWriter(path, self.encoding, self.shape,
                               lambda index: (plan.ticks[index] - plan.ticks[0]) // step)
 
         with tqdm(desc=f"frames{rank}", total=sum(counts.values()), unit="frame", smoothing=0.05,

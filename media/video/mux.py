@@ -1,6 +1,5 @@
-"""Joining encoded pieces into the final file, with everything else of the source copied beside the picture."""
+"""Joining encoded segments into the final file, with everything else of the source beside the video."""
 import contextlib
-import dataclasses
 import errno
 import heapq
 import os
@@ -8,137 +7,96 @@ import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 
 from common.errors import UserError
-from media.video.decode import demuxed
-from media.video.encode import Encoding, Shape, add_encoder, apply_tags, padded_size
+from media.video.codecs import Encoding
+from media.video.companions import Companions, CompanionWriter, Span, true_still
+from media.video.encode import Shape, add_encoder, apply_tags, padded_size
 from media.video.timeline import Plan
 
-_SOUND = ("aac", "libopus", "libmp3lame", "flac", "pcm_s16le")
-_TRANSPORTED = ("aac", "ac3", "eac3", "mp2", "mp3", "dts", "truehd", "opus", "dvb_subtitle", "dvb_teletext")
-_TEXTS = ("mov_text", "webvtt", "subrip", "ass")
-# What the source's container and encoder say of themselves, which is no longer true of the result.
-_STALE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames",
-          "number_of_bytes", "bps", "_statistics", "vendor_id", "creation_time_of_file", "alpha_mode")
 _MOV = ("mp4", "mov", "ipod")  # what libav calls .mp4, .mov, .m4v
+# Tags that such files hold the usual way; phones' own (com.apple..., com.android...) need another way of writing all.
+_MOV_TAGS = ("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright",
+             "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords",
+             "season_number", "episode_sort", "media_type", "hd_video", "gapless_playback", "compilation", "track",
+             "disc", "location", "creation_time", "timecode", "language", "make", "model", "author", "rating",
+             "performer", "year")
 _SPECIAL_START = ("mpegts", "mpeg")  # formats whose clock starts anywhere: their times are counted from the start
-
-
-@dataclasses.dataclass
-class Companion:
-    """A stream of the source beside the picture: copied, or converted to another codec (`encoder`)."""
-
-    index: int
-    encoder: str | None = None
-
-
-class Span(NamedTuple):
-    """Which part of the source is used, in seconds of its clock."""
-
-    origin: Fraction = Fraction(0)  # becomes 0
-    since: Fraction | None = None  # what comes before is left out; None: nothing is
-    until: Fraction | None = None
-
-
-@dataclasses.dataclass
-class Companions:
-    """Everything of the source that goes into the result beside the picture."""
-
-    path: Path | None  # None: nothing
-    streams: list[Companion]
-    notes: list[str]
-
-
-def plan_companions(path: Path | None, output: Path, picture: int | None, sound: bool = True,
-                    slow: bool = False) -> Companions:
-    """Decide for each stream of `path` whether the container of `output` holds it, takes it converted, or not at all.
-
-    Args:
-        path: the source file; None if there is none (picture sequences).
-        picture: index of the video stream that is worked on.
-        sound: whether audio is wanted.
-        slow: time is stretched, so that nothing with a time of its own fits any more.
-    """
-    notes: list[str] = []
-    chosen: list[Companion] = []
-    if path is None:
-        return Companions(None, [], notes)
-    suffix = output.suffix.lower()
-    with av.open(str(path), metadata_errors="replace") as source:
-        probe = av.open(f"probe{suffix}", "w")  # no file appears before something is written
-        names = _TRANSPORTED if probe.format.name == "mpegts" else probe.supported_codecs
-        for stream in source.streams:
-            what = f"{stream.type} stream {stream.index}"
-            codec = stream.codec_context.codec if stream.codec_context is not None else None
-            if stream.index == picture or stream.type == "audio" and not sound:
-                continue
-            if slow and stream.type in ("audio", "subtitle"):
-                notes.append(f"{what} is dropped: it does not fit slow motion")
-            elif stream.type == "attachment" and probe.format.name == "matroska":
-                chosen.append(Companion(stream.index))
-            elif stream.type not in ("audio", "subtitle") or codec is None:
-                if stream.name != "bin_data":  # how MP4 stores chapter titles; chapters are carried over
-                    notes.append(f"{what} ({stream.name}) is not carried over")
-            elif _holds(probe, stream):
-                chosen.append(Companion(stream.index))
-            else:
-                wishes = _SOUND if stream.type == "audio" else _TEXTS if codec.text_sub else ()
-                encoder = next((name for name in wishes if name in names), None)
-                if encoder is None:
-                    notes.append(f"{what} is dropped: {suffix} holds neither {codec.name} nor anything it could be "
-                                 "converted to; .mkv does")
-                else:
-                    chosen.append(Companion(stream.index, encoder))
-                    notes.append(f"{what} is converted to {encoder}: {suffix} does not hold {codec.name}")
-    return Companions(path, chosen, notes)
 
 
 def try_output(output: Path, encoding: Encoding, shape: Shape, companions: Companions) -> None:
     """Begin a file like the final one beside it, so that what cannot work is found before long work.
 
     Raises:
-        UserError: the encoder refuses its settings or the size, or the container refuses a stream.
+        UserError: the encoder refuses its settings or the size, or the container the streams.
     """
     path = output.with_name(f".{output.stem}.{os.getpid()}.trial{output.suffix}")
-    source = av.open(str(companions.path), metadata_errors="replace") if companions.path else None
     try:
-        with av.open(str(path), "w") as container:
-            add_encoder(container, encoding, shape)
-            if source is not None:
-                _companion_packets(source, container, companions.streams, Span())
-            with _silent():
-                container.start_encoding()
-            unused = sorted({"crf", "preset"} & container.streams.video[0].codec_context.options.keys())
-            if unused:
-                raise UserError(f"{encoding.encoder} knows no --{unused[0]}: leave it out")
+        _try_encoder(path, encoding, shape)
+        if companions.streams:
+            with (av.open(str(companions.path), metadata_errors="replace") as source,
+                  av.open(str(path), "w") as container):
+                add_encoder(container, encoding, shape)
+                CompanionWriter(source, container, companions.streams)
+                with _silent():
+                    container.start_encoding()
     except av.error.FFmpegError as error:
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.ENOENT, errno.ENOSPC, errno.EROFS):
             raise UserError(f"cannot write to {output.parent}: {error.strerror}") from error
-        width, height = padded_size(shape.width, shape.height, encoding.pix_fmt)
-        settings = " ".join([f"{width}x{height}", encoding.pix_fmt, *map("=".join, encoding.options)])
-        raise UserError(f"{encoding.encoder} refuses {settings}: change --crf, --preset, --pix_fmt or "
-                        "--codec") from error
+        numbers = ", ".join(str(companion.index) for companion in companions.streams)
+        raise UserError(f"{output.suffix} files do not hold streams {numbers} of {companions.path} together: write a "
+                        ".mkv file, or give --no_audio") from error
     finally:
         path.unlink(missing_ok=True)
-        if source is not None:
-            source.close()
+
+
+def _try_encoder(path: Path, encoding: Encoding, shape: Shape) -> None:
+    """Begin a file with the video alone."""
+    with av.open(str(path), "w") as container, _silent():
+        stream = add_encoder(container, encoding, shape)
+        try:
+            stream.codec_context.open()
+        except av.error.FFmpegError as error:
+            if encoding.needs and not _opens_at_all(encoding.encoder):
+                raise UserError(f"{encoding.encoder} needs {encoding.needs}, which this machine lacks: give another "
+                                "--codec") from error
+            width, height = padded_size(shape.width, shape.height, encoding.pix_fmt)
+            settings = " ".join([f"{width}x{height}", encoding.pix_fmt, *map("=".join, encoding.options)])
+            raise UserError(f"{encoding.encoder} refuses {settings}: change --crf, --preset, --pix_fmt or "
+                            "--codec") from error
+        unused = stream.codec_context.options.keys() & {name for name, _ in encoding.options}
+        if unused:
+            name = "preset" if "preset" in unused else "crf"
+            raise UserError(f"{encoding.encoder} knows no --{name}: leave it out")
+        container.start_encoding()
+
+
+def _opens_at_all(encoder: str) -> bool:
+    """Whether an encoder works with settings that any of its kind takes."""
+    context = av.CodecContext.create(encoder, "w")
+    context.width, context.height, context.time_base = 640, 480, Fraction(1, 25)
+    context.pix_fmt = next(f.name for f in context.codec.video_formats if f.name in ("nv12", "yuv420p"))
+    try:
+        context.open()
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """What encoders print on their own, past libav's log, goes nowhere: what fails is told in one line."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, AttributeError):  # standard error may be closed
+            sys.stderr.flush()
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            stack.callback(os.dup2, kept, 2)
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def origin_of(path: Path) -> Fraction:
@@ -149,221 +107,113 @@ def origin_of(path: Path) -> Fraction:
     return Fraction(0)
 
 
-def join(pieces: list[tuple[Path, dict]], plan: Plan, companions: Companions, target: Path, encoding: Encoding,
-         shape: Shape, span: Span, matrix: tuple[int, ...] | None = None, picture: int | None = None,
+def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, target: Path, encoding: Encoding,
+         shape: Shape, span: Span, matrix: tuple[int, ...] | None = None, video_index: int | None = None,
          step: Callable[[], object] = lambda: None) -> int:
-    """Write `target` from encoded pieces and the source's other streams; no picture is encoded again.
+    """Write `target` from encoded segments and the source's other streams; no frame is encoded again.
 
     Returns how many damaged packets of the other streams were left out.
 
     Args:
-        pieces: files written by `VideoPiece`, and what its `close` returned, in order.
+        segments: files written by `VideoSegmentWriter`, and what its `close` returned, in order.
         span: which part of the source's other streams and chapters is taken.
         matrix: display matrix of the result.
-        picture: index of the source's video stream, whose title and language are kept.
+        video_index: number of the source's video stream, whose title and language are kept.
         step: called for each video packet.
     """
-    source = av.open(str(companions.path), metadata_errors="replace") if companions.path else None
-    with av.open(str(target), "w") as container, av.open(str(pieces[0][0])) as first:
+    with contextlib.ExitStack() as stack:
+        source = companions.path and stack.enter_context(av.open(str(companions.path), metadata_errors="replace"))
+        tags = true_still(source.metadata) if source else {}
+        options = {"movflags": "use_metadata_tags"} if _needs_own_tags(target, tags) else {}
+        container = stack.enter_context(av.open(str(target), "w", container_options=options))
         container.flags |= av.container.Flags.bitexact.value  # no dates, no random numbers
+        first = stack.enter_context(av.open(str(segments[0][0])))
         video = container.add_stream_from_template(first.streams.video[0], opaque=True, time_base=plan.time_base)
         video.codec_context.framerate = shape.rate
         apply_tags(video.codec_context, encoding, shape)
-        if encoding.encoder in ("libx265", "hevc_nvenc") and container.format.name in _MOV:
+        is_mov = container.format.name in _MOV
+        if is_mov and av.codec.Codec(encoding.encoder, "w").canonical_name == "hevc":
             video.codec_context.codec_tag = "hvc1"  # the name Apple's players know
         if matrix:
             video.set_display_matrix(matrix)
-        by_decoding = container.format.name in _MOV
-        feeds = [_picture_packets(pieces, plan, video, bytes(video.codec_context.extradata or b""),
-                                  by_decoding, step)]
-        if source is not None:
-            _copy_descriptions(source, container, video, picture, span, plan.stretch)
-            feeds.append(_companion_packets(source, container, companions.streams, span))
+        feeds = [_video_packets(segments, plan, video, is_mov)]
+        if source:
+            container.metadata.update(tags)
+            if video_index is not None:
+                video.metadata.update(true_still(source.streams[video_index].metadata))
+                video.disposition = source.streams[video_index].disposition
+            chapters = _chapters(source, span, plan.stretch)
+            if chapters:
+                container.set_chapters(chapters)
+            feeds.append(CompanionWriter(source, container, companions.streams).packets(span))
         damaged = 0
         for _, packet in heapq.merge(*feeds, key=lambda item: item[0]):
+            is_video = packet.stream_index == video.index
             try:
                 container.mux(packet)
             except av.error.InvalidDataError:
-                if packet.stream_index == video.index:
+                if is_video:
                     raise
                 damaged += 1
-    if source is not None:
-        source.close()
+            if is_video:
+                step()
     return damaged
 
 
-def _holds(probe, stream) -> bool:
-    # libav writes anything into a transport stream, and reads it back as data.
-    if probe.format.name == "mpegts" and stream.codec_context.codec.canonical_name not in _TRANSPORTED:
-        return False
-    try:
-        probe.add_stream_from_template(stream, opaque=True)
-    except ValueError:
-        return False
-    return True
+def tags_left_out(source: dict, output: Path) -> list[str]:
+    """Names of a file's tags that the container of `output` has no place for."""
+    if output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+        return []
+    tags = true_still(source)
+    return [] if _needs_own_tags(output, tags) else sorted(name for name in tags if name.lower() not in _MOV_TAGS)
 
 
-def _copy_descriptions(source, container, video, picture: int | None, span: Span, stretch: Fraction) -> None:
-    container.metadata.update(_true_still(source.metadata))
-    if picture is not None:
-        video.metadata.update(_true_still(source.streams[picture].metadata))
-        video.disposition = source.streams[picture].disposition
+def _needs_own_tags(output: Path, tags: dict) -> bool:
+    """Whether there are tags of phones, which MP4 and QuickTime files hold only if all tags are written that way."""
+    return output.suffix.lower() in (".mp4", ".m4v", ".mov") and any(name.startswith("com.") for name in tags)
+
+
+def _chapters(source, span: Span, stretch: Fraction) -> list[dict]:
     chapters = []
     for chapter in source.chapters():
-        start, end = _within(span, chapter["time_base"], chapter["start"], chapter["end"])
+        start, end = span.cut(chapter["time_base"], chapter["start"], chapter["end"])
         if start < end:
             shift = round(span.origin / chapter["time_base"])
             start, end = (round((time - shift) * stretch) for time in (start, end))
             chapters.append({**chapter, "start": start, "end": end})
-    if chapters:
-        container.set_chapters(chapters)
+    return chapters
 
 
-def _true_still(metadata: dict) -> dict:
-    # What MP4 files call a stream's name is read as `name`, but written only as `title`.
-    return {"title" if name == "name" else name: value for name, value in metadata.items()
-            if not name.lower().startswith(_STALE)}
+def _video_packets(segments: list[tuple[Path, dict]], plan: Plan, video, is_mov: bool
+                   ) -> Iterator[tuple[float, av.Packet]]:
+    """The segments' packets as (seconds, packet) with their real times.
 
-
-def _picture_packets(pieces, plan: Plan, video, extradata: bytes, by_decoding: bool,
-                     step) -> Iterator[tuple[float, av.Packet]]:
-    """The pieces' packets with their real times: shown at their ticks, decoded `delay` frames ahead.
-
-    by_decoding: the container takes the sum of the steps between decoding times for the length of the video.
+    Frame i is shown at ticks[i]. Packets come in the order of decoding: the p-th one is decoded at ticks[p - delay],
+    where `delay` is by how many places a packet comes before its turn at most, so that no frame is shown before it is
+    decoded. The first `delay` ones are decoded before the first frame is shown, a usual interval apart.
     """
     ticks = plan.ticks
-    delay = max(note["delay"] for _, note in pieces)
-    lead = ticks[1] - ticks[0] if len(ticks) > 1 else 1
+    extradata = bytes(video.codec_context.extradata or b"")
+    delay = max(note["delay"] for _, note in segments)
+    interval = ticks[1] - ticks[0] if len(ticks) > 1 else 1
+    decoded_at = [ticks[0] - early * interval for early in range(delay, 0, -1)] + ticks
+    ends = [*ticks[1:], plan.end]
     base = position = 0
-    for path, note in pieces:
-        with av.open(str(path)) as piece:
-            stream = piece.streams.video[0]
+    for path, note in segments:
+        with av.open(str(path)) as segment:
+            stream = segment.streams.video[0]
             if bytes(stream.codec_context.extradata or b"") != extradata:
                 raise UserError(f"{path} was encoded with other settings: delete {path.parent} and start again")
-            for packet in piece.demux(stream):
+            for packet in segment.demux(stream):
                 if not packet.size:
                     continue
                 number = base + packet.pts
-                following = ticks[number + 1] if number + 1 < len(ticks) else plan.end
-                packet.stream = video
-                packet.time_base = plan.time_base
-                packet.duration = following - ticks[number]
-                packet.pts = ticks[number]
-                packet.dts = (ticks[position - delay] if position >= delay
-                              else ticks[0] - (delay - position) * lead)
-                if by_decoding and position == len(ticks) - 1:
-                    packet.duration = max(1, plan.end - packet.dts - delay * lead)
+                packet.stream, packet.time_base = video, plan.time_base
+                packet.pts, packet.dts = ticks[number], decoded_at[position]
+                packet.duration = ends[number] - ticks[number]
+                if is_mov and position == len(ticks) - 1:
+                    # These files take (last - first decoding time) + this duration for the length of the video.
+                    packet.duration = max(1, (plan.end - ticks[0]) - (packet.dts - decoded_at[0]))
                 position += 1
-                step()
                 yield float(packet.dts * plan.time_base), packet
         base += note["frames"]
-
-
-def _within(span: Span, tick: Fraction, start: int, end: int) -> tuple[int, int]:
-    """The part of a time from `start` to `end` ticks that lies in the span; start >= end if there is none."""
-    return (start if span.since is None else max(start, round(span.since / tick)),
-            end if span.until is None else min(end, round(span.until / tick)))
-
-
-def _companion_packets(source, container, streams: list[Companion], span: Span) -> Iterator:
-    """Packets of the other streams within a span, copied or converted, up to where the file is cut off."""
-    feeds = {}
-    for companion in streams:
-        stream = source.streams[companion.index]
-        if companion.encoder is None:
-            out = container.add_stream_from_template(stream, opaque=True)
-            feed = _Copy(out)
-        else:
-            feed = (_Sound if stream.type == "audio" else _Text)(container, stream, companion.encoder)
-            out = feed.out
-        out.metadata.update(_true_still(stream.metadata))
-        out.disposition = stream.disposition
-        if stream.type != "attachment":
-            feeds[companion.index] = feed
-    shifts = {index: round(span.origin / source.streams[index].time_base) for index in feeds}
-
-    def packets() -> Iterator[tuple[float, av.Packet]]:
-        now = 0.0
-        for packet in demuxed(source, [source.streams[index] for index in feeds]) if feeds else ():
-            if packet is None:
-                break
-            feed = feeds[packet.stream.index]
-            if packet.size and packet.pts is not None and _take(packet, span):
-                shift = shifts[packet.stream.index]
-                packet.pts -= shift
-                packet.dts = packet.dts - shift if packet.dts is not None else packet.pts
-                now = float(packet.dts * packet.time_base)
-                yield from ((now, made) for made in feed(packet))
-        for feed in feeds.values():
-            yield from ((now, made) for made in feed(None))
-
-    return packets()
-
-
-def _take(packet: av.Packet, span: Span) -> bool:
-    """Whether a packet begins in a span. A subtitle that is shown in a part of it is cut to that."""
-    end = packet.pts + (packet.duration or 1)
-    start, stop = _within(span, packet.time_base, packet.pts, end)
-    if packet.stream.type == "subtitle" and packet.duration and start < stop:
-        if packet.dts is not None:
-            packet.dts += start - packet.pts
-        packet.pts, packet.duration = start, stop - start
-    return packet.pts == start and start < stop
-
-
-class _Copy:
-    """Packets as they are."""
-
-    def __init__(self, out):
-        self.out = out
-
-    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
-        if packet is None:
-            return []
-        if self.out.name == "mov_text" and bytes(packet) == b"\0\0":
-            return []  # a pause between two texts: MP4 files get their own
-        packet.stream = self.out
-        return [packet]
-
-
-class _Sound:
-    """Audio decoded and encoded again."""
-
-    def __init__(self, container, stream, encoder: str):
-        context = stream.codec_context
-        self.context = context
-        rate = 48000 if encoder == "libopus" else context.sample_rate
-        self.out = container.add_stream(encoder, rate=rate, layout=context.layout.name)
-        if encoder in ("aac", "libmp3lame", "libopus"):
-            self.out.bit_rate = 96000 * max(1, context.layout.nb_channels)
-
-    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
-        made: list[av.Packet] = []
-        try:
-            frames = self.context.decode(packet)
-        except av.error.FFmpegError:
-            frames = []  # a damaged packet is a gap of some milliseconds
-        for frame in frames:
-            made += self.out.encode(frame)
-        return made + (self.out.encode(None) if packet is None else [])
-
-
-class _Text:
-    """Subtitles written in another format."""
-
-    def __init__(self, container, stream, encoder: str):
-        self.context = stream.codec_context
-        if not self.context.is_open:
-            self.context.open()
-        self.out = container.add_stream(encoder)
-        self.out.time_base = self.out.codec_context.time_base = Fraction(1, 1000)
-        self.out.codec_context.subtitle_header = self.context.subtitle_header
-
-    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
-        shown = self.context.decode2(packet) if packet is not None else None
-        if shown is None:
-            return []
-        made = self.out.codec_context.encode_subtitle(shown)
-        made.pts = made.dts = packet.pts
-        made.duration, made.time_base, made.stream = packet.duration, packet.time_base, self.out
-        return [made]
