@@ -2,6 +2,7 @@
 
     python inference_video.py --video film.mp4                          # 4 times larger, twice the frames
     python inference_video.py --video film.mp4 --fps 60 --upscale 2
+    python inference_video.py --video a.mp4 b.mov holidays/ --output enlarged/   # one after another
     python inference_video.py --img frames/ --fps_in 24 --multi 4 --output out.mp4
     torchrun --nproc_per_node=4 inference_video.py --video film.mp4     # four GPUs share the work
 
@@ -9,8 +10,10 @@ Interrupted in any way, the same command goes on where it stopped and gives the 
 """
 import argparse
 import dataclasses
+import os
 import re
 import sys
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,21 +22,22 @@ from tqdm import tqdm
 from common import cli
 from common.errors import UserError
 from common.processes import Processes
+from media.video.batch import choose_outputs, find_videos, make_videos
 from media.video.codecs import CODECS
 from media.video.deinterlace import MODES
-from media.video.job import SUFFIXES, Options, VideoJob
+from media.video.job import Options, VideoJob
 from media.video.scene_cuts import DEFAULT_THRESHOLD
 from media.video.timeline import DEFAULT_MULTI
 from model.settings import InferenceSettings, add_inference_arguments
 
+_PATIENCE = timedelta(days=7)  # one process may wait for another that still works on its share
+
 
 def frame_rate(text: str) -> Fraction:
     """argparse type: 25, 23.976 (meaning 24000/1001, as 29.97, 59.94 and the like), or 60000/1001."""
-    try:
-        if not 1e-5 < float(Fraction(text)) <= 10000:
-            raise argparse.ArgumentTypeError(f"{text} is not a frame rate: give one from 0.0001 to 10000")
-    except (ZeroDivisionError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a frame rate") from error
+    number = re.fullmatch(r"\d{1,9}(\.\d{1,20}|/0*[1-9]\d{0,8})?", text)
+    if number is None or not Fraction(1, 10000) <= Fraction(text) <= 10000:
+        raise argparse.ArgumentTypeError(f"{text} is not a frame rate: give one from 0.0001 to 10000, or a fraction")
     rate = Fraction(text).limit_denominator(1 << 16)
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
     return ntsc if "." in text and abs(rate - ntsc) < Fraction(6, 1000) and ntsc > 1 else rate
@@ -54,16 +58,18 @@ def timestamp(text: str) -> Fraction:
     return seconds
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def new_parser() -> cli.Parser:
     parser = cli.Parser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--video", type=Path, metavar="FILE", help="the video to work on")
-    source.add_argument("--img", type=Path, metavar="DIR", help="a folder of pictures, taken in natural order")
+    source.add_argument("--video", type=Path, nargs="+", metavar="PATH",
+                        help="the video to work on; or several, and folders of videos")
+    source.add_argument("--img", type=Path, metavar="DIR", help="a folder of images, taken in natural order")
     parser.add_argument("--fps_in", type=frame_rate, default=Fraction(25), metavar="F",
                         help="frames per second of --img (default 25)")
-    parser.add_argument("--output", type=Path, metavar="FILE",
-                        help="the result; its suffix chooses the container. Default: beside the source, as "
-                        "NAME_safa with the source's suffix (or .mkv); with --png a folder NAME_safa")
+    parser.add_argument("--output", metavar="PATH",
+                        help="the result; its suffix chooses the container. Or a folder for results that are called "
+                        "NAME_safa, with the source's suffix (or .mkv); it has to be one for several videos. Default: "
+                        "the source's folder. With --png a folder of images NAME_safa")
     factor = parser.add_mutually_exclusive_group()
     factor.add_argument("--multi", type=cli.positive_int, metavar="N",
                         help=f"N times the frames (default {DEFAULT_MULTI})")
@@ -84,7 +90,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", type=timestamp, metavar="T",
                         help="begin at this time of the source: seconds, MM:SS or HH:MM:SS, with fractions")
     parser.add_argument("--end", type=timestamp, metavar="T", help="end at this time of the source")
-    parser.add_argument("--png", action="store_true", help="write numbered pictures into a folder")
+    parser.add_argument("--png", action="store_true", help="write numbered images into a folder")
     parser.add_argument("--montage", action="store_true", help="show the original beside the result")
     parser.add_argument("--scene_threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T",
                         help="how different two frames must be to count as a scene cut, 0 to 1; 1 = never "
@@ -110,41 +116,42 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     group.add_argument("--strict_streams", action="store_true",
                        help="stop at once where sound, subtitles or another stream would be left out")
     add_inference_arguments(parser)
-    return parser.parse_args(argv)
-
-
-def default_output(args: argparse.Namespace) -> Path:
-    source = (args.video or args.img).resolve()
-    if args.png:
-        return source.with_name(f"{source.stem}_safa")
-    suffix = source.suffix.lower() if args.video else ".mp4"
-    fits = suffix in SUFFIXES and (suffix != ".webm" or args.codec in ("av1", "vp9"))
-    return source.with_name(f"{source.stem}_safa{suffix if fits else '.mkv'}")
+    return parser
 
 
 def main() -> None:
-    args = parse_arguments()
+    args = new_parser().parse_args()
     processes = Processes.from_environment()
     options = Options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Options)})
-    if args.video is not None and args.video.is_dir():
-        raise UserError(f"--video {args.video} is a folder: use --img for pictures")
     if args.img is not None and not args.img.is_dir():
-        raise UserError(f"--img {args.img} is no folder of pictures: use --video for a video")
-    job = VideoJob(args.video or args.img, args.output or default_output(args), options, args.fps_in)
+        raise UserError(f"--img {args.img} is no folder of images: use --video for a video")
+    sources = [args.img] if args.img is not None else find_videos(args.video)
+    several = args.img is None and (len(args.video) > 1 or args.video[0].is_dir())
+    folder = None if args.output is None else Path(args.output)
+    if folder is None or several or not args.png and (folder.is_dir() or args.output.endswith(("/", os.sep))):
+        outputs = choose_outputs(sources, folder, args.png, args.codec)
+    else:
+        outputs = [folder]
+
+    def new_job(source: Path, output: Path) -> VideoJob:
+        return VideoJob(source, output, options, args.fps_in)
+
+    first = None if several else new_job(sources[0], outputs[0])  # a mistake is found before the network is loaded
     predictor = InferenceSettings.from_arguments(args, processes.local_rank).predictor()
+    common = {"predictor": predictor, "identity": predictor.identity(), "rank": processes.rank,
+              "world": processes.count, "agree": processes.first_of_all, "progress": True,
+              "say": lambda text: tqdm.write(text, file=sys.stderr)}
+    processes.join(timeout=_PATIENCE)
     try:
-        job.run(predictor, predictor.identity(), processes.rank, processes.count, lambda: _meet(processes),
-                say=lambda text: tqdm.write(text, file=sys.stderr), progress=True)
+        if first is not None:
+            first.run(**common)
+        else:
+            make_videos(sources, outputs, new_job, **common)
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise
-
-
-def _meet(processes: Processes) -> None:
-    """Return when all processes of a torchrun have called it."""
-    processes.join()
-    processes.wait_for_all()
-    processes.leave()
+    finally:
+        processes.leave()
 
 
 if __name__ == "__main__":

@@ -80,6 +80,15 @@ class Processes(NamedTuple):
             dist.broadcast_object_list(box)
         return box[0]
 
+    def first_of_all(self, value: T | None) -> T | None:
+        """The first value that is not None, by rank, among those that all joined processes give."""
+        values = [value]
+        if self.count > 1:
+            import torch.distributed as dist
+            values = [None] * self.count
+            dist.all_gather_object(values, value)
+        return next((value for value in values if value is not None), None)
+
     def leave(self) -> None:
         """Disconnect what `join` connected."""
         import torch.distributed as dist

@@ -295,8 +295,13 @@ def test_two_ranks_share_the_segments(tmp_path):
     source = write_video(tmp_path / "a.mp4", [moving_picture(2 * k) for k in range(10)])
     run(source, tmp_path / "whole.mp4", segment=4)
     meeting, predictors = threading.Barrier(2), [BlendPredictor(), BlendPredictor()]
+
+    def agree(problem):
+        meeting.wait()
+        return problem
+
     threads = [threading.Thread(target=VideoJob(source, tmp_path / "b.mp4", Options(upscale=1, segment=4)).run,
-                                args=(predictors[rank], None, rank, 2, meeting.wait)) for rank in (0, 1)]
+                                args=(predictors[rank], None, rank, 2, agree)) for rank in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:

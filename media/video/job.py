@@ -36,7 +36,7 @@ from media.video.scene_cuts import DEFAULT_THRESHOLD
 from media.video.segment_store import SegmentStore, fingerprint
 from media.video.timeline import Plan, encoder_clock, make_plan
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
+OUTPUT_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,28 +99,32 @@ class VideoJob:
         self._check_output()
 
     def run(self, predictor: Any, identity: dict | None = None, rank: int = 0, world: int = 1,
-            meet: Callable[[], object] = lambda: None, say: Callable[[str], object] = lambda text: None,
-            progress: bool = False) -> None:
+            agree: Callable[[str | None], str | None] = lambda problem: problem,
+            say: Callable[[str], object] = lambda text: None, progress: bool = False) -> None:
         """Make the video, or this rank's share of it; rank 0 then waits for the others and joins everything.
 
         Args:
             predictor: see the module's description.
             identity: what of the predictor decides the result (weights, precision ...), as JSON can hold it.
             rank, world: this process's number, and how many there are; they share the output's disk.
-            meet: returns when all ranks have called it.
+            agree: called once by every rank, with what keeps it from working or None; returns the first problem of
+                any rank when all have called it.
             say: called with each line the user should see.
             progress: show progress bars.
 
         Raises:
             UserError: the disk is full, another process failed ... What is finished is kept for the next run.
         """
-        name = fingerprint({"source": self.source.identity(), "options": dataclasses.asdict(self.options),
-                            "fps_in": self.source.rate, "predictor": identity, "av": av.__version__})
-        store = SegmentStore(self.output, name, rank, world)
+        try:
+            store = SegmentStore(self.output, self.fingerprint(identity), rank, world)
+        except UserError as error:
+            agree(str(error))
+            raise
         say = say if rank == 0 else lambda text: None
         try:
             with _disk_errors(self.output):
-                meet()
+                if problem := agree(None):
+                    raise UserError(problem)
                 for note in self.notes:
                     say(note)
                 found = self._survey(store, progress)
@@ -137,6 +141,11 @@ class VideoJob:
         finally:
             store.close()
 
+    def fingerprint(self, identity: dict | None = None) -> str:
+        """A name for everything that decides the bytes of the result; `identity`: see `run`."""
+        return fingerprint({"source": self.source.identity(), "options": dataclasses.asdict(self.options),
+                            "fps_in": self.source.rate, "predictor": identity, "av": av.__version__})
+
     def _check_output(self) -> None:
         output, options = self.output, self.options
         if options.png:
@@ -145,8 +154,8 @@ class VideoJob:
             if output.is_dir() and any(output.iterdir()):
                 raise UserError(f"{output} is not empty: give another folder, or empty it first")
         else:
-            if output.suffix.lower() not in SUFFIXES:
-                raise UserError(f"cannot write {output}: give a name ending in {', '.join(SUFFIXES)}, or --png")
+            if output.suffix.lower() not in OUTPUT_SUFFIXES:
+                raise UserError(f"cannot write {output}: give a name ending in {', '.join(OUTPUT_SUFFIXES)}, or --png")
             if output.is_dir():
                 raise UserError(f"cannot write {output}: a folder has that name")
             if output.exists() and output.resolve() == self.source.path.resolve():
