@@ -1,9 +1,8 @@
 """Finding, reading and writing still images, with damage found before anything is computed."""
 import os
 import stat
-import struct
-import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,6 +10,17 @@ import numpy as np
 from common.errors import UserError
 from common.files import atomic_path, natural_key
 from media.exr import read_exr, write_exr
+from media.image_header import (
+    ColourTag,
+    animation_frames,
+    colour_tag,
+    is_whole,
+    open_header,
+    orientation,
+    turned,
+    white_value,
+    with_alpha,
+)
 
 # The caller gets one exception per broken file; OpenCV's log would say it again, in several lines.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -18,8 +28,6 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".ppm", ".pgm", ".exr")
 _WRITTEN_16_BIT = (".png", ".tif", ".tiff", ".jp2", ".ppm", ".pgm")
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_JPEG_MAGIC = b"\xff\xd8"
 
 
 def is_image(path: str | Path) -> bool:
@@ -53,20 +61,32 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     return sorted(found, key=lambda path: (natural_key(path), str(path)))  # f1 and f01 are alike by the first
 
 
-def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
-    """Read an image of any format OpenCV knows, or OpenEXR; the content decides, not the file's name.
+class LoadedImage(NamedTuple):
+    """An image as users need it: the pixels, and what the file says about them.
 
-    Palettes and 1-bit images come out as 8-bit colour or gray, gray with alpha as BGRA, animations as their
-    first frame.
+    Attributes:
+        pixels: (H, W) gray, (H, W, 3) BGR or (H, W, 4) BGRA; uint8, uint16, or float32 (scene-linear, unbounded).
+            Alpha is straight, but in floats: there colours are multiplied by it, as OpenEXR has them.
+        colour: the ICC profile or the like, None where there is none (sRGB is meant then).
+        notes: what of the file is left out, one line each.
+    """
+
+    pixels: np.ndarray
+    colour: ColourTag | None
+    notes: list[str]
+
+
+def load_image(path: str | Path, upright: bool = True) -> LoadedImage:
+    """Read an image of any format OpenCV or Pillow knows, or OpenEXR; the content decides, not the file's name.
+
+    Samples of fewer bits than their type (10-bit AVIF) are scaled to its full range. Palettes and 1-bit images come
+    out as 8-bit colour or gray, gray with alpha as BGRA.
 
     Args:
-        upright: turn JPEGs upright by their EXIF orientation; other formats are taken as stored.
-
-    Returns:
-        (H, W) gray, (H, W, 3) BGR or (H, W, 4) BGRA; uint8, uint16, or float32 (scene-linear, unbounded).
+        upright: turn the image as EXIF (or AVIF's own boxes) say it is to be shown; a TIFF is always turned.
 
     Raises:
-        UserError: the file is missing, unreadable, cut short, or no image.
+        UserError: the file is missing, unreadable, cut short, no image, or an animation.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
@@ -75,24 +95,54 @@ def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     if data.startswith(_EXR_MAGIC):
-        return read_exr(path)
-    is_jpeg = data.startswith(_JPEG_MAGIC)
-    if data.startswith(_PNG_MAGIC) and not _png_is_whole(data) or is_jpeg and not _jpeg_is_whole(data):
+        return LoadedImage(read_exr(path), None, [])
+    if not is_whole(data):
         raise UserError(f"cannot read {path}: the file is cut short or damaged")
-    # UNCHANGED keeps alpha but ignores EXIF; JPEGs, the ones that rely on EXIF, have no alpha.
-    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if is_jpeg and upright else cv2.IMREAD_UNCHANGED
+    header = open_header(data)
+    if header and (frames := animation_frames(header)) > 1:
+        raise UserError(f"cannot use {path}: it is an animation of {frames} frames, and a still image is needed; "
+                        "extract the frames you want as PNG files")
+    pixels = _to_full_range(_decode(data), white_value(data))
+    pixels = with_alpha(pixels, header, data)
+    if pixels is None:
+        raise UserError(f"cannot read {path}: not an image in a known format, or damaged")
+    if pixels.dtype == np.float64:
+        pixels = pixels.astype(np.float32)
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32) or pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
+        shape = "x".join(map(str, pixels.shape))
+        raise UserError(f"cannot use {path}: {shape} pixels of type {pixels.dtype}; 8 or 16 bits or float is needed")
+    if upright and header:
+        pixels = turned(pixels, orientation(header))
+    colour, notes = colour_tag(header, data), []
+    if colour and colour.space != ("GRAY" if pixels.ndim == 2 else "RGB"):
+        notes.append(f"{path}: its {colour.space} colour profile is left out, which its pixels as read do not fit")
+        colour = None
+    if header and header.format == "TIFF" and header.n_frames > 1:
+        notes.append(f"{path}: the first of {header.n_frames} pages is taken")
+    return LoadedImage(pixels, colour, notes)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """The pixels of `load_image`, upright."""
+    return load_image(path).pixels
+
+
+def _decode(data: bytes) -> np.ndarray | None:
+    """OpenCV's pixels as stored; None for what it cannot read."""
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except cv2.error:
-        picture = None
-    if picture is None:
-        raise UserError(f"cannot read {path}: not a picture in a known format, or damaged")
-    if picture.dtype == np.float64:
-        picture = picture.astype(np.float32)
-    if picture.dtype not in (np.uint8, np.uint16, np.float32) or picture.ndim == 3 and picture.shape[2] not in (3, 4):
-        shape = "x".join(map(str, picture.shape))
-        raise UserError(f"cannot use {path}: {shape} pixels of type {picture.dtype}; 8 or 16 bits or float is needed")
-    return picture
+        return None
+
+
+def _to_full_range(pixels: np.ndarray | None, white: int | None) -> np.ndarray | None:
+    """Integer pixels scaled so that `white` becomes the greatest value of their type."""
+    if pixels is None or white is None or pixels.dtype not in (np.uint8, np.uint16):
+        return pixels
+    top = np.iinfo(pixels.dtype).max
+    if white in (0, top):
+        return pixels
+    return ((np.minimum(pixels, white) * np.uint32(top) + white // 2) // white).astype(pixels.dtype)
 
 
 def read_bgr(path: str | Path, deep: bool = False) -> np.ndarray:
@@ -105,9 +155,9 @@ def read_bgr(path: str | Path, deep: bool = False) -> np.ndarray:
         (H, W, 3) BGR, uint8; or uint16 with `deep` where the file has more than 8 bits.
 
     Raises:
-        UserError: as `read_image`, and for floats.
+        UserError: as `load_image`, and for floats.
     """
-    image = read_image(path, upright=False)
+    image = load_image(path, upright=False).pixels
     if image.dtype == np.float32:
         raise UserError(f"cannot use {path}: it holds floats; an image of 8 or 16 bits is needed")
     if image.dtype == np.uint16 and not deep:
@@ -115,72 +165,47 @@ def read_bgr(path: str | Path, deep: bool = False) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
 
 
-def write_image(path: str | Path, picture: np.ndarray) -> None:
-    """Write a picture in the format its suffix names; `path` is replaced only by a complete file.
+def write_image(path: str | Path, image: np.ndarray, colour: ColourTag | None = None) -> None:
+    """Write an image in the format its suffix names; `path` is replaced only by a complete file.
 
     WebP is written lossless; floats go to .exr only, as half floats; 16 bits only where the format holds them.
 
     Args:
         path: ends in one of `IMAGE_SUFFIXES`; missing folders are made.
-        picture: as `read_image` returns them.
+        image: as `read_image` returns them.
+        colour: what the numbers mean; PNG files alone can be given it.
 
     Raises:
-        UserError: the suffix does not fit the pixels, or the file cannot be written.
+        UserError: the suffix does not fit the pixels or `colour`, or the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
+    if colour and suffix != ".png":
+        raise UserError(f"cannot write {path}: a colour profile is kept in .png only")
     if suffix == ".exr":
-        return write_exr(path, picture)
-    if suffix not in IMAGE_SUFFIXES or picture.dtype == np.float32:
-        raise UserError(f"cannot write {path}: {picture.dtype} pixels need a name ending in "
-                        f"{'.exr' if picture.dtype == np.float32 else '.png or another picture format'}")
-    if picture.dtype == np.uint16 and suffix not in _WRITTEN_16_BIT:
+        return write_exr(path, image)
+    if suffix not in IMAGE_SUFFIXES or image.dtype == np.float32:
+        raise UserError(f"cannot write {path}: {image.dtype} pixels need a name ending in "
+                        f"{'.exr' if image.dtype == np.float32 else '.png or another image format'}")
+    if image.dtype == np.uint16 and suffix not in _WRITTEN_16_BIT:
         raise UserError(f"cannot write {path}: {suffix} holds no 16-bit pixels; use .png")
     options = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
-    _, encoded = cv2.imencode(suffix, picture, options)
+    encoded = cv2.imencode(suffix, image, options)[1].tobytes()
     with atomic_path(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(colour.inserted(encoded) if colour else encoded)
 
 
-def to_display(picture: np.ndarray) -> np.ndarray:
-    """Turn a picture of `read_image`'s kinds into (H, W, 3) uint8 BGR as a screen shows it.
+def to_display(image: np.ndarray) -> np.ndarray:
+    """Turn an image of `read_image`'s kinds into (H, W, 3) uint8 BGR as a screen shows it, over white.
 
-    16 bits are rounded to 8; scene-linear floats get the sRGB curve and are clipped at 1; alpha is laid over white.
+    16 bits are rounded to 8; scene-linear floats get the sRGB curve and are clipped at 1.
     """
-    if picture.dtype == np.float32:
-        linear = picture.clip(0, 1)
-        value = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
-        if picture.ndim == 3 and picture.shape[2] == 4:
-            value[..., 3] = linear[..., 3]  # coverage is no light
+    if image.dtype == np.float32:
+        linear = image if image.ndim == 2 or image.shape[2] == 3 else image[..., :3] + 1 - image[..., 3:]
+        linear = linear.clip(0, 1)
+        value = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     else:
-        value = picture.astype(np.float32) / np.iinfo(picture.dtype).max
-    if value.ndim == 2:
-        value = cv2.cvtColor(value, cv2.COLOR_GRAY2BGR)
-    if value.shape[2] == 4:
-        value = value[..., :3] * value[..., 3:] + 1 - value[..., 3:]
-    return np.rint(value * 255).clip(0, 255).astype(np.uint8)
-
-
-def _png_is_whole(data: bytes) -> bool:
-    """Whether every chunk up to IEND is there with its right checksum; decoders show a damaged file in part."""
-    position = len(_PNG_MAGIC)
-    while position + 12 <= len(data):
-        length, = struct.unpack_from(">I", data, position)
-        end = position + 12 + length
-        body = data[position + 4:end - 4]
-        if end > len(data) or zlib.crc32(body) != struct.unpack_from(">I", data, end - 4)[0]:
-            return False
-        if body[:4] == b"IEND":
-            return True
-        position = end
-    return False
-
-
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the end marker follows the compressed data; a thumbnail inside the header has one of its own."""
-    position = len(_JPEG_MAGIC)
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker, length = data[position + 1], struct.unpack_from(">H", data, position + 2)[0]
-        if marker == 0xDA:  # start of scan: from here on 0xFF is stuffed, so the end marker is unmistakable
-            return data.find(b"\xff\xd9", position) >= 0
-        position += 1 if marker == 0xFF else 2 + length  # 0xFF may be repeated as filling
-    return False
+        value = image.astype(np.float32) / np.iinfo(image.dtype).max
+        if value.ndim == 3 and value.shape[2] == 4:
+            value = value[..., :3] * value[..., 3:] + 1 - value[..., 3:]
+    value = np.rint(value * 255).astype(np.uint8)
+    return cv2.cvtColor(value, cv2.COLOR_GRAY2BGR) if value.ndim == 2 else value

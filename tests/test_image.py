@@ -136,6 +136,7 @@ def truncated(path, keep):
     path.write_bytes(data[:int(len(data) * keep)])
 
 
+@pytest.mark.filterwarnings("ignore")  # pytest undoes the project's own filter
 def test_broken_files_are_one_clear_error(tmp_path, capfd):
     big = cv2.resize(COLOUR, (400, 300), interpolation=cv2.INTER_CUBIC)
     for name in ("a.png", "a.jpg", "a.webp", "a.bmp", "a.tif", "a.exr"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import gaps_in_numbers
-from media.image import list_images, read_image
+from media.image import list_images, load_image, read_image
 from media.video import colour
 from media.video.decode import FrameFormat, Stamp
 
@@ -30,12 +30,15 @@ class ImageSequence:
             raise UserError(f"there are no images in {folder}")
         self.time_base = 1 / fps
         self.rate, self.declared = fps, None
-        first = read_image(self.files[0])
+        loaded = load_image(self.files[0])
+        first = loaded.pixels
         self.dtype, self.shape = first.dtype, first.shape[:2]
         if first.dtype == np.float32:
             raise UserError(f"{self.files[0]} holds floats: videos are made of images of 8 or 16 bits")
         if first.ndim == 3 and first.shape[2] == 4:
             self.notes.append("the alpha channel is dropped")
+        if loaded.colour:
+            self.notes.append("the images' colour profile is dropped: a video's colours are those of BT.709")
         self.notes += _odd_names([file.name for file in self.files])
         self.format = FrameFormat(first.shape[1], first.shape[0], 8 * first.dtype.itemsize,
                                   colour.Colour(colour.BT709, False, colour.BT709, colour.BT709))
