@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 WIDTH, HEIGHT, BLOCK, REACH, STEP = 96, 54, 6, 6, 2
-_NOISE = 3  # grey levels: what lossy codecs change in a block of a still
+_STILL_MOST, _STILL_MANY = 10, 5  # grey levels: what lossy codecs change in some, and in many blocks of a still
 _FLOOR = 4.0  # grey levels: what noise and slow fades may change in a flat block
 DEFAULT_THRESHOLD = 0.45  # neighbours within shots score below 0.3, unrelated pictures above 0.48
 
@@ -92,10 +92,14 @@ def _same(planes: list[np.ndarray], others: list[np.ndarray]) -> bool:
 
 
 def _looks_same(planes: list[np.ndarray], others: list[np.ndarray], depth: int) -> bool:
-    """Whether no block of 8x8 samples differs by more than `_NOISE` on average: what moves changes whole blocks."""
+    """Whether two frames differ by no more than lossy codecs change a still.
+
+    As libav's filter mpdecimate decides it: by the mean difference of 8x8 blocks, of which none may exceed a high bound
+    (something small moves), and only a third a low one (all moves a little, or becomes brighter).
+    """
     for one, other in zip(planes, others):
         size = max(1, one.shape[1] // 8), max(1, one.shape[0] // 8)
         blocks = cv2.resize(cv2.absdiff(one, other), size, interpolation=cv2.INTER_AREA)
-        if int(blocks.max()) > _NOISE << depth - 8:
+        if blocks.max() > _STILL_MOST << depth - 8 or (blocks > _STILL_MANY << depth - 8).mean() > 1 / 3:
             return False
     return True
