@@ -17,7 +17,9 @@ class Prediction(NamedTuple):
     flow: torch.Tensor | None    # (N, 4, H, W) float32, pixels: x, y into frame 0; x, y into frame 1
     mask: torch.Tensor | None    # (N, 1, H, W) float32 in [0, 1]: the share of frame 0
     scales: list[torch.Tensor]   # for each block the (N,) scales it was processed at; 0: it was left out
-    flows: list[torch.Tensor]    # in training, after each block that can be supervised: (N, 4, h, w), its own pixels
+    flows: list[torch.Tensor] = []  # after each block that can be supervised: (N, 4, h, w), low-resolution pixels
+    effort: torch.Tensor | None = None  # where a price on work can train the selector: (N,) in [0, 1], the share taken
+                                        # of the multiply-adds it may leave out, with its gradient
 
     def fitted(self, height: int, width: int, size: tuple[int, int]) -> "Prediction":
         """Cut to the top left `height` x `width`, then resized to `size` where that differs."""

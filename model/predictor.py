@@ -199,7 +199,7 @@ def _assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: tuple[
         if index == len(tiles) // 2:
             scales = prediction.scales
     sums = [whole.div_(total) for whole in sums]
-    return Prediction(*sums, *[None] * (3 - parts), scales, [])
+    return Prediction(*sums, *[None] * (3 - parts), scales)
 
 
 def _to_arrays(frames: torch.Tensor, dtype: np.dtype) -> list[np.ndarray]:

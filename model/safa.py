@@ -52,7 +52,7 @@ class SAFA(Network):
         residual = self.decoder(plane, warped0, warped1)
         flow = full_resolution(state)
         frames = blend(working0, working1, flow, residual)
-        return Prediction(frames, flow[:, :4], torch.sigmoid(flow[:, MASK]), used, [])
+        return Prediction(frames, flow[:, :4], torch.sigmoid(flow[:, MASK]), used)
 
     def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> Cost:
         """By the published arrangement of the work: what this project saves without changing the result is counted

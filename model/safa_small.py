@@ -52,7 +52,7 @@ class SAFASmall(Network):
 
     def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
                     features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
-        state, feature, used, flows = self.flow(features0, features1, timesteps, routing)
+        state, feature, used, flows, bits = self.flow(features0, features1, timesteps, routing)
         warped0, warped1 = backward_warp(features0, state[:, FLOW0]), backward_warp(features1, state[:, FLOW1])
         mask = torch.sigmoid(state[:, MASK]).to(feature.dtype)
         plane = timesteps.reshape(-1, 1, 1, 1).to(feature.dtype).expand(-1, 1, *feature.shape[2:])
@@ -62,18 +62,30 @@ class SAFASmall(Network):
         large = torch.cat((UPSCALE * large[:, :4], large[:, 4:]), 1)
         frame0, frame1 = (upsample(frames, large.shape[2:]) for frames in (working0, working1))
         frames = blend(frame0, frame1, large, residual)
-        return Prediction(frames, large[:, :4], torch.sigmoid(large[:, MASK]), used, flows)
+        return Prediction(frames, large[:, :4], torch.sigmoid(large[:, MASK]), used, flows,
+                          None if bits is None else self._effort(*bits))
 
     def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> Cost:
         c, pixels = self.settings["channels"], height / UPSCALE * width / UPSCALE
         skip = 2 * 9 * c * c
         encoder = 9 * 3 * c + self.settings["encoder_depth"] * skip
         decoder = 9 * (3 * c + 2) * c + self.settings["decoder_depth"] * skip + 9 * c * 48
-        blocks = []
-        for block, (scale, radius) in zip(self.flow.blocks, BLOCKS):
-            window = (2 * radius + 1) ** 2 if radius else 0
-            at_full = 9 * (3 * c + 6 + window) * c + len(block.residual) * skip + 9 * c * 5 + window * c
-            blocks.append(at_full / scale**2)
         every = decoder + ((3 * c + 6) * c + c * c) / 4**2  # the selector looks at a quarter
+        blocks = self._block_costs()
         return Cost(pixels * encoder, pixels * 2 * c * c,
                     [pixels * (every + sum(cost for cost, scale in zip(blocks, used) if scale)) for used in scales])
+
+    def _block_costs(self) -> list[float]:
+        """Multiply-adds of each block for a low-resolution pixel."""
+        c, costs = self.settings["channels"], []
+        for block, (scale, radius) in zip(self.flow.blocks, BLOCKS):
+            window = (2 * radius + 1) ** 2 if radius else 0
+            at_full = 9 * (3 * c + 6 + window) * c + len(block.residual) * 2 * 9 * c * c + 9 * c * 5 + window * c
+            costs.append(at_full / scale**2)
+        return costs
+
+    def _effort(self, fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+        """See `Prediction.effort`, from the selector's bits (N,)."""
+        at_full, at_half = (sum(cost for cost, (at, _) in zip(self._block_costs(), BLOCKS) if at == scale)
+                            for scale in (1, 2))
+        return half * (at_half + fine * at_full) / (at_half + at_full)

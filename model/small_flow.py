@@ -38,7 +38,8 @@ class CoarseToFineFlow(nn.Module):
 
         Returns:
             The state (N, 5, h, w) float32, the running feature (N, C, h, w), the scales of the blocks as
-            `Prediction.scales` has them, and the flows (N, 4, h, w) after each block, N = B*T.
+            `Prediction.scales` has them, the flows (N, 4, h, w) after each block, and, where routing gives draws, the
+            selector's bits (fine, half), (N,) each; N = B*T.
         """
         pyramids = [(downsample(features0, scale), downsample(features1, scale)) for scale in SCALES]
         owner = owners(len(timesteps), timesteps.numel(), timesteps.device)
@@ -46,34 +47,33 @@ class CoarseToFineFlow(nn.Module):
         times = timesteps.reshape(-1, 1, 1, 1).float()
         state = feature.new_zeros(len(owner), 5, *feature.shape[2:], dtype=torch.float32)
         state[:, 4:] = STRONGEST_LOGIT * (0.5 - times)
-        chosen, gates, used, flows = None, None, [], []
+        everything = torch.ones(len(owner), dtype=torch.int64)
+        chosen, bits, used, flows = None, None, [], []
         for block in self.blocks:
+            x = _BlockInput(feature, state, times, owner, pyramids)
             if block.scale < 4 and chosen is None:
-                chosen, gates = self._choose(_BlockInput(feature, state, times, owner, pyramids), routing)
-            members = torch.arange(len(owner)) if chosen is None else (chosen <= block.scale).nonzero()[:, 0]
-            if gates is not None:  # training the selector: all is computed, and what is not chosen counts for nothing
-                members = torch.arange(len(owner))
-            if len(members):
-                whole = len(members) == len(owner)
-                x = _BlockInput(feature, state, times, owner, pyramids)
-                change = block(*(x if whole else x.of(members.to(owner.device))).at_scale(block.scale))
-                if gates is not None:
-                    change = [part * gates[block.scale].to(part.dtype) for part in change]
-                if whole:
-                    feature, state = feature + change[0], state + change[1]
-                else:
-                    where = members.to(owner.device)
-                    feature = feature.index_add(0, where, change[0].to(feature.dtype))
-                    state = state.index_add(0, where, change[1])
-                state = torch.cat((state[:, :4].clamp(-LONGEST_FLOW, LONGEST_FLOW),
-                                   state[:, 4:].clamp(-STRONGEST_LOGIT, STRONGEST_LOGIT)), 1)
-            taken = torch.full((len(owner),), block.scale)
-            used.append(taken if chosen is None else torch.where(chosen <= block.scale, taken, 0))
+                chosen, bits = self._choose(x, routing)
+            # In the selector's training all is computed, and what is not chosen counts for nothing.
+            goes_to = everything if chosen is None or bits else chosen
+            members = (goes_to <= block.scale).nonzero()[:, 0].to(owner.device)
+            if len(members) == len(owner):
+                changes = block(*x.at_scale(block.scale))
+                if bits and block.scale < 4:
+                    gate = bits[1] if block.scale == 2 else bits[0] * bits[1]
+                    changes = [change * gate.view(-1, 1, 1, 1).to(change.dtype) for change in changes]
+                feature, state = feature + changes[0], state + changes[1]
+            elif len(members):
+                changes = block(*x.of(members).at_scale(block.scale))
+                feature = feature.index_add(0, members, changes[0].to(feature.dtype))
+                state = state.index_add(0, members, changes[1])
+            state = torch.cat((state[:, :4].clamp(-LONGEST_FLOW, LONGEST_FLOW),
+                               state[:, 4:].clamp(-STRONGEST_LOGIT, STRONGEST_LOGIT)), 1)
+            used.append(torch.where((everything if chosen is None else chosen) <= block.scale, block.scale, 0))
             flows.append(state[:, :4])
-        return state, feature, used, flows
+        return state, feature, used, flows, bits
 
     def _choose(self, x: "_BlockInput", routing: Routing) -> tuple:
-        """The scale each sample goes down to, (N,) on the CPU; and in the selector's training the gates by scale."""
+        """The scale each sample goes down to, (N,) on the CPU; and in the selector's training its bits."""
         if routing.scales is not None:
             return routing.scales[0], None
         if routing.cap == 4:
@@ -81,8 +81,8 @@ class CoarseToFineFlow(nn.Module):
         probabilities = self.selector.decide_on(self.selector.squeeze[0](torch.cat(x.at_scale(4), 1)))
         if routing.draws is None:
             return chosen_scales(probabilities, routing.cap), None
-        fine, half = straight_through_bits(probabilities, routing.draws[0]).view(-1, 2, 1, 1, 1).unbind(1)
-        return chosen_scales(torch.cat((fine, half), 1)[..., 0, 0]), {4: None, 2: half, 1: half * fine}
+        bits = straight_through_bits(probabilities, routing.draws[0])
+        return chosen_scales(bits), bits.unbind(1)
 
 
 class _BlockInput:

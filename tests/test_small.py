@@ -212,3 +212,25 @@ def test_a_fresh_residual_block_is_nearly_the_identity():
     torch.manual_seed(0)
     x = torch.rand(1, 16, 8, 8)
     assert (SkipBlock(16)(x) - x).abs().max() < 0.1
+
+
+def test_a_price_on_work_teaches_the_selector_to_leave_blocks_out():
+    """The effort is the share of the optional multiply-adds, and its gradient reaches the selector."""
+    torch.manual_seed(3)
+    model = SAFASmall(**SMALL).train()
+    frame0, frame1, times = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.tensor([[0.5], [0.5]])
+    for draws, expected in (((0, 0), [4, 4, 2, 2, 1]), ((1, 0), [4, 4, 2, 2, 0]), ((0, 1), [4, 4, 0, 0, 0])):
+        routing = Routing(draws=torch.tensor(draws).float().expand(1, 2, 2))
+        prediction = model(frame0, frame1, times, routing)
+        assert [int(scales[0]) for scales in prediction.scales] == expected
+        all_of_it, none, these = (sum(model.multiply_adds(64, 64, [scales]).timesteps)
+                                  for scales in ([4, 4, 2, 2, 1], [4, 4, 0, 0, 0], expected))
+        assert prediction.effort.tolist() == pytest.approx([(these - none) / (all_of_it - none)] * 2, abs=1e-6)
+    optimizer = torch.optim.SGD(model.flow.selector.parameters(), 5.0)
+    for step in range(20):
+        routing = Routing(draws=torch.rand(1, 2, 2, generator=torch.Generator().manual_seed(step)))
+        optimizer.zero_grad()
+        model(frame0, frame1, times, routing).effort.mean().backward()
+        optimizer.step()
+    chosen = model.eval()(frame0, frame1, times).scales
+    assert [scale.tolist() for scale in chosen[2:]] == [[0, 0]] * 3
