@@ -163,7 +163,7 @@ def main():
                                  **supervision)
             if held_out and (done % args.val_every == 0 or done == steps):
                 figures = validate(model, held_out, args.val_samples, processes, device, autocast, degradation,
-                                   validation_routing(args.routing, model.blocks), flow=args.flow_loss > 0)
+                                   validation_routing(args.routing), flow=args.flow_loss > 0)
                 monitor.scalars(done, **figures)
                 monitor.pictures(done, inputs, targets, prediction)
                 listed = ", ".join(f"{name} {value:.2f} {'px' if name == 'epe' else 'dB'}"

@@ -82,7 +82,7 @@ def network_rows(args: argparse.Namespace, device: torch.device):
             for moments in [2] if args.video else args.timesteps:
                 times = (torch.tensor([[0, 0.5]]) if args.video else torch.linspace(0, 1, moments)[None]).to(device)
                 for choice in args.scales:
-                    routing = BY_SELECTOR if choice == "chosen" else Routing.fixed(int(choice), model.blocks, moments)
+                    routing = BY_SELECTOR if choice == "chosen" else Routing(scale=int(choice))
                     used = []
 
                     @torch.inference_mode()

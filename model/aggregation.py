@@ -52,8 +52,10 @@ class AggregationBlock(nn.Module):
         conv, prelu = self.stem
         return enlarge(self.residual(prelu(x.at_scale(scale).convolved(conv))), scale)
 
-    def forward(self, x: BlockInput, scales: torch.Tensor) -> torch.Tensor:
-        """Process each sample at its own scale only. `scales`: (N,) whole numbers on the CPU, of SCALES."""
+    def forward(self, x: BlockInput, scales: torch.Tensor | int) -> torch.Tensor:
+        """Process each sample at its own scale only. `scales`: (N,) on the CPU, of SCALES; or one for all samples."""
+        if isinstance(scales, int):
+            return self.at_scale(x, scales)
         chosen = scales.unique().tolist()
         if len(chosen) == 1:
             return self.at_scale(x, chosen[0])

@@ -36,7 +36,7 @@ class FlowEstimation(nn.Module):
             The flow state before its pixel shuffle, (B*T, 24, h, w) float32, and for each block the
             scales its samples were processed at, (B*T,).
         """
-        owner = owners(len(timesteps), timesteps.numel(), timesteps.device)
+        owner = owners(timesteps.shape[0], timesteps.numel(), timesteps.device)
         feature = self.fuse(torch.cat((features0, features1), 1))
         x = BlockInput(feature, None, features0, features1, owner, timesteps.flatten())
         state = None
@@ -47,14 +47,11 @@ class FlowEstimation(nn.Module):
                 feature = block.mix(x, bits[:, 0], bits[:, 1])
                 chosen = chosen_scales(bits)
             else:
-                if routing.scales is not None:
-                    chosen = routing.scales[index]
-                elif routing.cap == 4:  # only one choice is left
-                    chosen = torch.full((len(owner),), 4)
-                else:
+                chosen = routing.given(index)
+                if chosen is None:
                     chosen = chosen_scales(self.selector(x), routing.cap)
                 feature = block(x, chosen)
-            used.append(chosen)
+            used.append(torch.full(owner.shape, chosen) if isinstance(chosen, int) else chosen)
             update = self.to_flow(feature).float()
             state = update if state is None else state + update
             x = x._replace(feature=feature, flow=half_resolution(state))

@@ -9,23 +9,25 @@ SCALES = (1, 2, 4)  # processing scales: full, half and a quarter of the size a 
 class Routing(NamedTuple):
     """How each block of each sample comes by its processing scale; N samples, those of the first pair first.
 
-    At most one of `scales` and `draws` is given; with neither the selector decides by thresholds at 0.5.
+    At most one of `scale`, `scales` and `draws` is given; with none the selector decides by thresholds at 0.5.
     """
 
     scales: torch.Tensor | None = None  # (blocks, N) of SCALES, on the CPU: process at these
     draws: torch.Tensor | None = None   # (blocks, N, 2) uniform in [0, 1): decide by chance, as in training (Sec. 3.2)
     cap: int = 1                        # of SCALES: by threshold, nothing finer than 1/cap is chosen
+    scale: int | None = None            # of SCALES: every block of every sample at this one
 
-    @classmethod
-    def fixed(cls, scale: int, blocks: int, samples: int) -> "Routing":
-        """Every block of every sample at one scale."""
-        return cls(scales=torch.full((blocks, samples), scale))
+    def given(self, block: int) -> torch.Tensor | int | None:
+        """A block's scales where its input need not be looked at to know them: (N,), or one for all."""
+        if self.scales is not None:
+            return self.scales[block]
+        return max(SCALES) if self.cap == max(SCALES) else self.scale
 
     def part(self, index: int, size: int, device: torch.device) -> "Routing":
         """That of the `index`-th group of `size` samples; draws go to `device`, scales stay on the CPU."""
         group = slice(index * size, (index + 1) * size)
         return Routing(None if self.scales is None else self.scales[:, group],
-                       None if self.draws is None else self.draws[:, group].to(device), self.cap)
+                       None if self.draws is None else self.draws[:, group].to(device), self.cap, self.scale)
 
 
 BY_SELECTOR = Routing()

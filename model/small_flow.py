@@ -42,42 +42,40 @@ class CoarseToFineFlow(nn.Module):
             selector's bits (fine, half), (N,) each; N = B*T.
         """
         pyramids = [(downsample(features0, scale), downsample(features1, scale)) for scale in SCALES]
-        owner = owners(len(timesteps), timesteps.numel(), timesteps.device)
+        owner = owners(timesteps.shape[0], timesteps.numel(), timesteps.device)
         feature = select(self.fuse(torch.cat((features0, features1), 1)), owner)
         times = timesteps.reshape(-1, 1, 1, 1).float()
-        state = feature.new_zeros(len(owner), 5, *feature.shape[2:], dtype=torch.float32)
+        state = feature.new_zeros(owner.shape[0], 5, *feature.shape[2:], dtype=torch.float32)
         state[:, 4:] = STRONGEST_LOGIT * (0.5 - times)
-        everything = torch.ones(len(owner), dtype=torch.int64)
         chosen, bits, used, flows = None, None, [], []
         for block in self.blocks:
             x = _BlockInput(feature, state, times, owner, pyramids)
             if block.scale < 4 and chosen is None:
                 chosen, bits = self._choose(x, routing)
+            takes = True if chosen is None else chosen <= block.scale  # one for all samples, or (N,)
+            used.append(block.scale * (takes if isinstance(takes, torch.Tensor) else torch.full(owner.shape, takes)))
             # In the selector's training all is computed, and what is not chosen counts for nothing.
-            goes_to = everything if chosen is None or bits else chosen
-            members = (goes_to <= block.scale).nonzero()[:, 0].to(owner.device)
-            if len(members) == len(owner):
+            if isinstance(takes, torch.Tensor) and (bits or takes.all()):
+                takes = True
+            if takes is True:
                 changes = block(*x.at_scale(block.scale))
                 if bits and block.scale < 4:
                     gate = bits[1] if block.scale == 2 else bits[0] * bits[1]
                     changes = [change * gate.view(-1, 1, 1, 1).to(change.dtype) for change in changes]
-                feature, state = feature + changes[0], state + changes[1]
-            elif len(members):
+                feature, state = feature + changes[0], bounded(state + changes[1])
+            elif takes is not False and takes.any():
+                members = takes.nonzero()[:, 0].to(owner.device)
                 changes = block(*x.of(members).at_scale(block.scale))
                 feature = feature.index_add(0, members, changes[0].to(feature.dtype))
-                state = state.index_add(0, members, changes[1])
-            state = torch.cat((state[:, :4].clamp(-LONGEST_FLOW, LONGEST_FLOW),
-                               state[:, 4:].clamp(-STRONGEST_LOGIT, STRONGEST_LOGIT)), 1)
-            used.append(torch.where((everything if chosen is None else chosen) <= block.scale, block.scale, 0))
+                state = bounded(state.index_add(0, members, changes[1]))
             flows.append(state[:, :4])
         return state, feature, used, flows, bits
 
     def _choose(self, x: "_BlockInput", routing: Routing) -> tuple:
-        """The scale each sample goes down to, (N,) on the CPU; and in the selector's training its bits."""
-        if routing.scales is not None:
-            return routing.scales[0], None
-        if routing.cap == 4:
-            return torch.full((len(x.owner),), 4), None
+        """The scale each sample goes down to, (N,) on the CPU, or one for all; in the selector's training its bits."""
+        given = routing.given(0)
+        if given is not None:
+            return given, None
         probabilities = self.selector.decide_on(self.selector.squeeze[0](torch.cat(x.at_scale(4), 1)))
         if routing.draws is None:
             return chosen_scales(probabilities, routing.cap), None
@@ -105,6 +103,12 @@ class _BlockInput:
         feature = downsample(self.feature, scale)
         plane = self.times.expand(-1, 1, *feature.shape[2:])
         return torch.cat((feature, state.to(feature.dtype), plane.to(feature.dtype)), 1), *warped
+
+
+def bounded(state: torch.Tensor) -> torch.Tensor:
+    """The flow state, no flow longer than `LONGEST_FLOW` and no logit stronger than `STRONGEST_LOGIT`."""
+    return torch.cat((state[:, :4].clamp(-LONGEST_FLOW, LONGEST_FLOW),
+                      state[:, 4:].clamp(-STRONGEST_LOGIT, STRONGEST_LOGIT)), 1)
 
 
 def downsample(x: torch.Tensor, factor: int) -> torch.Tensor:

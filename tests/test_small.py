@@ -106,7 +106,7 @@ def test_samples_at_mixed_scales_equal_each_alone():
         for sample, scale in enumerate(scales[0].tolist()):
             pair = sample // 3
             alone = model(frames[pair:pair + 1], frames[pair + 1:pair + 2], times.view(-1, 1)[sample:sample + 1],
-                          Routing.fixed(scale, 1, 1))
+                          Routing(scale=scale))
             assert torch.allclose(together.frames[sample], alone.frames[0], atol=1e-5)
             assert torch.allclose(together.flow[sample], alone.flow[0], atol=1e-3)
             used = [block if block >= scale else 0 for block, _ in BLOCKS]
@@ -121,7 +121,7 @@ def test_the_selector_and_the_cap_decide_how_fine_it_goes():
         choose(model, fine, half)
         with torch.no_grad():
             chosen = model(frames[:1], frames[1:], times, Routing(cap=cap))
-            fixed = model(frames[:1], frames[1:], times, Routing.fixed(expected, 1, 1))
+            fixed = model(frames[:1], frames[1:], times, Routing(scale=expected))
         assert torch.equal(chosen.frames, fixed.frames)
         assert [int(block) for block in chosen.scales] == [int(block) for block in fixed.scales]
 
@@ -132,7 +132,7 @@ def test_bits_drawn_in_training_leave_out_what_is_not_chosen_and_reach_the_selec
     frames, times = smooth_frames(16, 16), torch.tensor([[0.3]])
     for draws, scale in (((0, 0), 1), ((1, 0), 2), ((0, 1), 4)):  # below the probability: the bit is set
         trained = model(frames[:1], frames[1:], times, Routing(draws=torch.tensor([[draws]]).float()))
-        fixed = model(frames[:1], frames[1:], times, Routing.fixed(scale, 1, 1))
+        fixed = model(frames[:1], frames[1:], times, Routing(scale=scale))
         assert torch.allclose(trained.frames, fixed.frames, atol=1e-5)
         model.zero_grad()
         trained.frames.sum().backward()
@@ -144,7 +144,7 @@ def test_flows_and_mask_stay_within_their_bounds():
     with torch.no_grad():
         for block in model.flow.blocks:
             block.to_flow.bias.copy_(torch.tensor([100, -100, 50, -50, 30.0]))
-        found = model(*smooth_frames(16, 16).split(1), torch.tensor([[0.5]]), Routing.fixed(1, 1, 1))
+        found = model(*smooth_frames(16, 16).split(1), torch.tensor([[0.5]]), Routing(scale=1))
     assert found.flow[0, 0].min() == 4 * LONGEST_FLOW and found.flow[0, 1].max() == -4 * LONGEST_FLOW
     assert all(flow.abs().max() <= LONGEST_FLOW for flow in found.flows) and len(found.flows) == len(BLOCKS)
     assert torch.allclose(found.mask, torch.sigmoid(torch.tensor(STRONGEST_LOGIT)).expand_as(found.mask))
@@ -169,7 +169,7 @@ def test_half_precision_stays_close(precision):
     frames, times = smooth_frames(24, 24), torch.tensor([[0.5]])
     with torch.no_grad():
         exact, rough = (prepare_for_inference(small_model(), torch.device("cpu"), name)(
-            frames[:1], frames[1:], times, Routing.fixed(1, 1, 1)) for name in ("fp32", precision))
+            frames[:1], frames[1:], times, Routing(scale=1)) for name in ("fp32", precision))
     assert exact.frames.std() > 0.05 and exact.frames.dtype == rough.frames.dtype == torch.float32
     assert -10 * torch.log10((exact.frames - rough.frames).square().mean()) > 35
 

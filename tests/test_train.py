@@ -62,7 +62,7 @@ def test_a_sample_is_learned_at_its_own_timesteps_and_not_at_others():
     model = SAFA(channels=16, blocks=2).train()
     start_from_blending(model)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
-    routing = Routing.fixed(2, 2, 3)
+    routing = Routing(scale=2)
     for _ in range(120):
         loss = three_frame_loss(model(*inputs.split(3, 1), times, routing).frames, targets)
         optimizer.zero_grad()

@@ -33,7 +33,7 @@ def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: in
     if routing == "learned":
         return Routing(draws=torch.rand(blocks, samples, 2, generator=generator))
     if routing == "full":
-        return Routing.fixed(1, blocks, samples)
+        return Routing(scale=1)
     if routing == "coarse":
         order = torch.randperm(blocks, generator=generator)
         if blocks % 2:  # the odd one out is drawn: a network that decides once would else know one scale only
@@ -44,6 +44,6 @@ def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: in
     return Routing(scales=scales[:, None].expand(blocks, samples))
 
 
-def validation_routing(routing: str, blocks: int) -> Routing:
+def validation_routing(routing: str) -> Routing:
     """The scales to validate three frames at: the selector's choice, or the finest where only that was trained."""
-    return Routing.fixed(1, blocks, 3) if routing == "full" else BY_SELECTOR
+    return Routing(scale=1) if routing == "full" else BY_SELECTOR
