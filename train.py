@@ -20,8 +20,7 @@ from torch.utils.data import DataLoader
 
 from common import cli
 from common.errors import UserError
-from data.base import Mixture
-from data.open import open_dataset
+from data.open import open_mixture
 from data.stream import TrainingStream, next_batch
 from degradation import make_degradation
 from model.checkpoint import load_model, save_model
@@ -39,11 +38,8 @@ from training.validation import validate
 
 
 def build_dataset(args, split):
-    parts = [open_dataset(name, args.data, split, args.crop, args.list if split == "train" else args.val_list,
-                          tuple(args.gap) if args.gap and name != "synthetic" else None, args.photos, args.skip_corrupt,
-                          val_photos=args.val_photos)
-             for name in args.dataset]
-    return parts[0] if len(parts) == 1 else Mixture(parts, args.mix)
+    crop = None if split == "val" and args.val_whole else args.crop
+    return open_mixture(args.datasets, split, crop, args.mix, args.skip_corrupt)
 
 
 def build_model(args, first, say):

@@ -4,27 +4,28 @@
 
 The folder holds test/<video>/<frame>.png (or frame/test/..., as VideoINR's preparation leaves it): all frames of
 the original 240-frames-a-second videos, extracted in order. The videos: DeepVideoDeblurring_Dataset_Original_High_
-FPS_Videos.zip of Su et al., CVPR 2017. The list adobe240fps_folder_test.txt is published with Zooming Slow-Mo and
-VideoINR; the 17 names it has for the test set are built in. "average" is the mean over frames 0..7 of each clip,
+FPS_Videos.zip of Su et al., CVPR 2017. The list adobe240fps_folder_test.txt is published with VideoINR; the
+17 names it has for the test set are built in. "average" is the mean over frames 0..7 of each clip,
 "center" frame 4; both are averaged over the clips. Predictions are not rounded.
 """
 import argparse
 from pathlib import Path
 
-from benchmark.clips import Clip, find_videos, read_names, sliding_clips
+from benchmark.clips import Clip, find_videos, sliding_clips
 from benchmark.gopro import nine_frame_protocol
 from benchmark.protocol import Protocol, build_parser, main_of
 from common import cli
+from data.adobe240 import SOURCE
+from data.lists import read_list
 
 VIDEOS = ["GOPR9653", *(f"IMG_{number}" for number in (
     "0001 0003 0004a 0004b 0012 0013 0015 0016 0017 0024 0037 0037a 0045 0056 0058 0175").split())]
 LAYOUT = ("test/<video>/<frame>.png for the 17 test videos, GOPR9653, IMG_0001 ..., extracted from the original "
           "240 fps videos of DeepVideoDeblurring (Su et al., 2017)")
-LISTS = "adobe240fps_folder_test.txt is published with Zooming Slow-Mo and VideoINR, one video a line"
 
 
 def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
-    names = [Path(name).stem for name in read_names(Path(args.list), LISTS)] if args.list else VIDEOS
+    names = [Path(name).name for name in read_list(Path(args.list), SOURCE)] if args.list else VIDEOS
     videos = find_videos(args.root, ("test", "frame/test", "."), names, LAYOUT)
     return nine_frame_protocol("adobe240", None), [clip for video, frames in videos.items()
                                                    for clip in sliding_clips(video, frames, 8)]

@@ -10,6 +10,7 @@ from media.image import is_image, list_images, read_bgr
 from media.resize import reduce_bicubic
 
 FACTOR = 4
+GROUND_TRUTH = ("gt", "hr")  # what folders of true frames are called
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,23 @@ def find_videos(root: Path, below: tuple[str, ...], names: list[str] | None, lay
     for name in names or _folders(base):
         if not (base / name).is_dir():
             raise UserError(f"the video {name} is missing in {base}: the folder should hold {layout}")
-        videos[name] = list_images(base / name)
-        if not videos[name]:
-            raise UserError(f"no pictures in {base / name}: the folder should hold {layout}")
+        folder = _frames_folder(base / name)
+        if folder is None:
+            raise UserError(f"no images in {base / name}: the folder should hold {layout}")
+        videos[name] = list_images(folder)
     return videos
 
 
 def _folders(base: Path) -> list[str]:
-    """The folders that hold pictures themselves."""
+    """The videos' folders in `base`."""
     return [p.name for p in sorted(base.iterdir(), key=lambda p: natural_key(p.name))
-            if p.is_dir() and not p.name.startswith(".") and any(map(is_image, p.iterdir()))]
+            if p.is_dir() and not p.name.startswith(".") and _frames_folder(p)]
+
+
+def _frames_folder(folder: Path) -> Path | None:
+    """Where a video's true frames are: in its folder, or in a folder of that one called after them."""
+    inner = [p for p in sorted(folder.iterdir()) if p.name.lower() in GROUND_TRUTH and p.is_dir()]
+    return next((p for p in (folder, *inner) if any(map(is_image, p.iterdir()))), None)
 
 
 def sliding_clips(video: str, frames: list[Path], span: int, score_end: bool = False) -> list[Clip]:
@@ -98,19 +106,6 @@ def sliding_clips(video: str, frames: list[Path], span: int, score_end: bool = F
                         for k in scored)
         clips.append(Clip(f"{video}/{frames[start].stem}", video, (frames[start], frames[start + span]), targets))
     return clips
-
-
-def read_names(path: Path, where: str) -> list[str]:
-    """Read a list, one name per line, blank lines ignored. `where` tells the user where to get it."""
-    try:
-        names = [line.strip().strip("/") for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the list {path} ({getattr(error, 'strerror', None) or 'not text'}): {where}"
-                        ) from error
-    names = [name for name in names if name]
-    if not names:
-        raise UserError(f"the list {path} is empty: {where}")
-    return names
 
 
 def crop_to_multiple(picture: np.ndarray) -> np.ndarray:

@@ -10,9 +10,10 @@ ones. Clips follow each other at stride 8: 1522 of them. "average" is the mean o
 import argparse
 from pathlib import Path
 
-from benchmark.clips import Clip, find_videos, read_names, sliding_clips
+from benchmark.clips import Clip, find_videos, sliding_clips
 from benchmark.protocol import Protocol, build_parser, main_of
 from common import cli
+from data.lists import read_list
 
 VIDEOS = ["GOPR0384_11_00", "GOPR0384_11_05", "GOPR0385_11_01", "GOPR0396_11_00", "GOPR0410_11_00", "GOPR0854_11_00",
           "GOPR0862_11_00", "GOPR0868_11_00", "GOPR0869_11_00", "GOPR0871_11_00", "GOPR0881_11_01"]
@@ -28,7 +29,7 @@ def nine_frame_protocol(dataset: str, clips: int | None) -> Protocol:
 
 
 def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
-    names = read_names(Path(args.list), "it should name one video a line") if args.list else VIDEOS
+    names = read_list(Path(args.list), "it should name one video a line") if args.list else VIDEOS
     videos = find_videos(args.root, ("test", "GOPRO_Large_all/test", "."), names, LAYOUT)
     return nine_frame_protocol("gopro", 1522), [clip for video, frames in videos.items()
                                                 for clip in sliding_clips(video, frames, 8)]

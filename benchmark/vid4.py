@@ -3,8 +3,8 @@
     python3 -m benchmark.vid4 --root Vid4 --protocol videoinr
     python3 -m benchmark.vid4 --root Vid4 --protocol zsm --json vid4.json --report report
 
-The folder holds GT/<video>/<frame>.<any picture format>, or <video>/<frame> directly, frames in natural
-order: 00000000.png, 00000001.png ...
+The folder holds GT/<video>/<frame>.<any image format>, HR/<video>/<frame>, <video>/<frame> or <video>/hr/<frame>,
+frames in natural order: 00000000.png, 00000001.png ...
 
   videoinr  triplets, stride 2: frames 0 and 2 in, frames 0 and 1 scored; mean over the two, then over the
             83 clips. Predictions are not rounded.
@@ -16,9 +16,10 @@ order: 00000000.png, 00000001.png ...
 import argparse
 from pathlib import Path
 
-from benchmark.clips import Clip, find_videos, read_names, sliding_clips
+from benchmark.clips import Clip, find_videos, sliding_clips
 from benchmark.protocol import Protocol, build_parser, main_of
 from common import cli
+from data.lists import read_list
 
 LAYOUT = ("GT/<video>/<frame>.png for the videos calendar, city, foliage, walk (any picture format; published with "
           "BasicVSR and Zooming Slow-Mo)")
@@ -35,8 +36,8 @@ PROTOCOLS = {
 
 
 def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
-    names = read_names(Path(args.list), "it should name one video a line") if args.list else None
-    videos = find_videos(args.root, ("GT", "."), names, LAYOUT)
+    names = read_list(Path(args.list), "it should name one video a line") if args.list else None
+    videos = find_videos(args.root, ("GT", "HR", "."), names, LAYOUT)
     return PROTOCOLS[args.protocol], [clip for video, frames in videos.items()
                                       for clip in sliding_clips(video, frames, 2, args.protocol == "zsm")]
 

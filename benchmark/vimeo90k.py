@@ -2,10 +2,11 @@
 
     python3 -m benchmark.vimeo90k --root vimeo_septuplet --list fast
 
-The folder holds sequences/00001/0001/im1.png .. im7.png as the dataset unpacks, and the lists
-fast_testset.txt, medium_testset.txt, slow_testset.txt (or sep_fast_testset.txt ...; 1225 / 4977 / 1613
-clips) beside `sequences`. The dataset: http://toflow.csail.mit.edu. The lists: the repository of Zooming Slow-Mo
-(github.com/Mukosame/Zooming-Slow-Mo-CVPR-2020, "data").
+The folder holds sequences/00001/0001/im1.png .. im7.png as the dataset unpacks (or the groups in train/ and test/, in
+GT/, or right in the folder), and the lists fast_testset.txt, medium_testset.txt, slow_testset.txt (or
+sep_fast_testset.txt ...; 1225 / 4977 / 1613 clips), or meta_info/ with them. The dataset:
+http://toflow.csail.mit.edu. The lists are those of Zooming Slow-Mo (github.com/Mukosame/Zooming-Slow-Mo-CVPR-2020: fast
+and slow in codes/datasets/meta_info, medium in datasets/meta_info).
 
 Each frame that went in is scored as the first of its pair, the seventh as the second. Some clips of the slow
 and medium lists are all black: their PSNR is infinite; they are counted, reported, and left out of the means.
@@ -13,27 +14,25 @@ and medium lists are all black: their PSNR is infinite; they are counted, report
 import argparse
 from pathlib import Path
 
-from benchmark.clips import Clip, Target, read_names
+from benchmark.clips import Clip, Target
 from benchmark.protocol import Protocol, build_parser, main_of
 from common import cli
 from common.errors import UserError
+from data import lists
+from data.vimeo90k import LAYOUT, septuplet_folders
 from media.image import list_images
 
 CLIPS = {"fast": 1225, "medium": 4977, "slow": 1613}
-LAYOUT = "sequences/00001/0001/im1.png .. im7.png as vimeo_septuplet unpacks (http://toflow.csail.mit.edu)"
-LISTS = ("fast_testset.txt, medium_testset.txt and slow_testset.txt are published with Zooming Slow-Mo "
-         "(github.com/Mukosame/Zooming-Slow-Mo-CVPR-2020), one clip a line: 00001/0001; put them into --root")
+SOURCE = ("fast_testset.txt and slow_testset.txt are in codes/datasets/meta_info, medium_testset.txt in "
+          "datasets/meta_info of github.com/Mukosame/Zooming-Slow-Mo-CVPR-2020; put them into --root")
 
 
 def find_list(root: Path, name: str) -> Path:
     """fast, medium, slow: the field's list below `root`. Anything else: a file."""
     if name not in CLIPS:
         return Path(name)
-    places = [root / f"{prefix}{name}_testset.txt" for prefix in ("", "sep_")]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise UserError(f"no list {places[0]}: {LISTS}")
-    return found
+    return lists.find_list(root, (".", "meta_info", "sequences"),
+                           (f"{name}_testset.txt", f"sep_{name}_testset.txt"), SOURCE)
 
 
 def septuplet(folder: Path, name: str) -> Clip:
@@ -47,16 +46,16 @@ def septuplet(folder: Path, name: str) -> Clip:
 
 
 def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
-    base = args.root / "sequences"
-    if not base.is_dir():
-        raise UserError(f"no folder {base}: --root should hold {LAYOUT}")
-    names = read_names(find_list(args.root, args.list), LISTS)
+    listing = find_list(args.root, args.list)
+    names = lists.read_list(listing, SOURCE)[:args.limit]
+    folders = septuplet_folders(args.root, names)
+    lists.check_names(folders, names, listing, args.root)
     dataset = "vimeo90k-" + (args.list if args.list in CLIPS else Path(args.list).stem)
     protocol = Protocol(dataset, "zsm", "4: frames 1, 3, 5, 7 of each septuplet", "all seven",
                         "over each clip's frames, then over the clips", "clips",
                         {"average": None, "frames in": (0, 2, 4, 6), "frames between": (1, 3, 5)},
                         CLIPS.get(args.list))
-    return protocol, [septuplet(base / name, name) for name in names[:args.limit]]
+    return protocol, [septuplet(folders[name], name) for name in names]
 
 
 parser = build_parser(__doc__, ("zsm",), "fast, medium or slow, or a file that names clips (default fast)")

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from common.errors import UserError
 from data.frames import FrameFolder
-from data.lists import check_names, choose, read_list
+from data.lists import check_names, choose, find_list, read_list
 from data.packed import PackedClip, is_packed, open_packed
 from data.windows import Windows, check_gaps, every_window
 from media.image import is_image
 
 LISTS = {"train": "adobe240fps_folder_train.txt", "val": "adobe240fps_folder_valid.txt",
          "test": "adobe240fps_folder_test.txt"}
-_WHERE = ("get it from the folder data/ of github.com/Picsart-AI-Research/"
-          "VideoINR-Continuous-Space-Time-Super-Resolution and put it there, or name a list with --list")
+SOURCE = ("it is published in the folder data/ of github.com/Picsart-AI-Research/"
+          "VideoINR-Continuous-Space-Time-Super-Resolution")
 
 
 def open_adobe240(root: Path, split: str, crop: int | None, list_file: Path | None = None,
@@ -27,19 +27,17 @@ def open_adobe240(root: Path, split: str, crop: int | None, list_file: Path | No
         UserError: the list is missing, or names videos that are not there or are too short.
     """
     gaps = check_gaps(gap)
-    clips = listed_clips(root, list_file or find_list(root, split))
+    clips = listed_clips(root, list_file or own_list(root, split))
     dataset = Windows(clips, gaps, [every_window(len(clip), gaps) for clip in clips], crop, skip_corrupt=skip_corrupt)
     if not len(dataset):
         raise UserError(f"{root}: no video has {min(gaps) + 1} frames")
     return dataset
 
 
-def find_list(root: Path, split: str) -> Path:
+def own_list(root: Path, split: str) -> Path:
     """The field's list file for "train", "val" or "test". Raises UserError that says where to get it."""
-    for folder in (root, root / "frame", root.parent):
-        if (folder / LISTS[split]).is_file():
-            return folder / LISTS[split]
-    raise UserError(f"{root / LISTS[split]} is missing: {_WHERE}")
+    where = f"{SOURCE}: put it there, or name a list with {'--val_list' if split == 'val' else '--list'}"
+    return find_list(root, (".", "frame", ".."), (LISTS[split],), where)
 
 
 def listed_clips(root: Path, listing: Path) -> list[FrameFolder] | list[PackedClip]:

@@ -84,7 +84,7 @@ class Mixture:
     """Several datasets as one: each sample comes from a dataset drawn by weight.
 
     Args:
-        datasets: datasets of one crop size.
+        datasets: datasets of one crop size, or of whole frames.
         weights: one positive number per dataset; they need not sum to one. None: equal.
 
     A sample's dataset and its place in it are drawn from the sample's generator (with replacement), so
@@ -95,9 +95,9 @@ class Mixture:
         weights = [1.0] * len(datasets) if weights is None else list(weights)
         if not datasets or len(weights) != len(datasets) or not all(0 < weight < float("inf") for weight in weights):
             raise UserError(f"a mixture needs one positive weight per dataset: {len(datasets)} datasets, {weights}")
-        if len({dataset.crop for dataset in datasets}) != 1:
+        if len({dataset.crop for dataset in datasets} - {None}) > 1:
             raise UserError("the datasets of a mixture need one crop size")
-        self.datasets, self.crop = datasets, datasets[0].crop
+        self.datasets = datasets
         self._bounds = np.cumsum(weights) / np.sum(weights)
 
     def __len__(self) -> int:

@@ -44,11 +44,11 @@ def _clips(name: str, root: Path, list_file: Path | None) -> list:
     lists = [list_file] if list_file else []
     for split in module.LISTS if not list_file else ():
         with contextlib.suppress(UserError):  # the places where training looks for it
-            lists.append(module.find_list(root, split))
+            lists.append(module.own_list(root, split))
     if not lists and module is adobe240:
         return [FrameFolder(folder, name) for name, folder in adobe240.video_folders(root).items()]
     if not lists:
-        module.find_list(root, "train")  # says which list is missing and where to get it
+        module.own_list(root, "train")  # says which list is missing and where to get it
     return [clip for listing in lists for clip in module.listed_clips(root, listing)]
 
 

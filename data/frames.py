@@ -163,17 +163,29 @@ def find_clips(root: Path) -> list[FrameFolder | VideoFile]:
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
     clips: list[FrameFolder | VideoFile] = []
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        for entry in folder.iterdir():
-            if entry.name.startswith("."):
-                continue
-            if entry.suffix.lower() in VIDEOS and entry.is_file():
-                clips.append(VideoFile(entry, str(entry.relative_to(root).with_suffix(""))))
-            elif not is_image(entry) and entry.is_dir():
-                folders.append(entry)
+    for folder, videos in walk(root):
+        clips += [VideoFile(video, str(video.relative_to(root).with_suffix(""))) for video in videos]
         images = FrameFolder(folder, str(folder.relative_to(root)))
         if len(images) > 1:
             clips.append(images)
     return sorted(clips, key=lambda clip: natural_key(clip.name))
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Each folder at and below `root` with the video files in it, hidden ones left out.
+
+    Links are followed, and each folder is visited once, by the shortest way: links may lead in circles.
+    """
+    visited = {root.resolve()}
+    level = [root]
+    while level:
+        below = []
+        for folder in level:
+            entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+            yield folder, [entry for entry in entries if entry.suffix.lower() in VIDEOS and entry.is_file()]
+            below += [entry for entry in entries if not is_image(entry) and entry.is_dir()]
+        level = []
+        for folder in sorted(below, key=lambda folder: folder.is_symlink()):  # a folder's own name before a link's
+            if (target := folder.resolve()) not in visited:
+                visited.add(target)
+                level.append(folder)

@@ -1,19 +1,45 @@
 """List files: one clip name per line, as the field's datasets come with."""
+import re
 from collections.abc import Container
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from common.errors import UserError
+from data.frames import VIDEOS
+
+_META_INFO = re.compile(r"(\S+)\s+\d+\s+\(\d+,\s*\d+,\s*\d+\)")  # BasicSR's meta_info_*.txt: 00001/0625 7 (256,448,3)
+_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
-def read_list(path: Path) -> list[str]:
-    """The names in a list file; empty lines are ignored. Raises UserError if there are none."""
+def read_list(path: Path, source: str = "") -> list[str]:
+    """The names in a list file, for training and benchmarks alike.
+
+    Empty lines, line ends and byte order marks of any system, and the endings of videos' names (`IMG_1.mov`) are of no
+    account; of a line of BasicSR's meta_info files the first word is the name.
+
+    Args:
+        source: told to the user where the list cannot be read: where to get it.
+
+    Raises:
+        UserError: the file cannot be read, is not text or has no names in it.
+    """
+    source = f": {source}" if source else ""
     try:
-        names = [line.strip().strip("/") for line in path.read_text().splitlines() if line.strip()]
+        data = path.read_bytes()
+        encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
+        lines = data.decode(encoding).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the list {path}: {getattr(error, 'strerror', None) or 'not text'}") from error
+        reason = getattr(error, "strerror", None) or "not text"
+        raise UserError(f"cannot read the list {path} ({reason}){source}") from error
+    names = [_name(line.strip()) for line in lines if line.strip()]
     if not names:
-        raise UserError(f"the list {path} is empty")
+        raise UserError(f"the list {path} is empty{source}")
     return names
+
+
+def _name(line: str) -> str:
+    listed = _META_INFO.fullmatch(line)
+    name = (listed[1] if listed else line).replace("\\", "/").removeprefix("./").strip("/")
+    return name[:-len(suffix)] if (suffix := PureWindowsPath(name).suffix).lower() in VIDEOS else name
 
 
 def choose(clips: list, names: list[str], listing: Path, root: Path) -> list:
@@ -29,3 +55,16 @@ def check_names(there: Container[str], names: list[str], listing: Path, root: Pa
     if missing:
         shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise UserError(f"{listing} names {len(missing)} of {len(names)} clips that are not in {root}: {shown}")
+
+
+def find_list(root: Path, places: tuple[str, ...], names: tuple[str, ...], source: str) -> Path:
+    """The first list there is called one of `names` in one of `places` below `root`.
+
+    Raises:
+        UserError: there is none; it says where to get one (`source`).
+    """
+    for place in places:
+        for name in names:
+            if (root / place / name).is_file():
+                return root / place / name
+    raise UserError(f"{root / names[0]} is missing: {source}")

@@ -1,35 +1,40 @@
-"""Datasets by name."""
+"""Datasets by name, and mixtures of them."""
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from data import folder, vimeo90k
 from data.adobe240 import open_adobe240
-from data.base import Dataset
-from data.folder import HELD_OUT, open_folder
+from data.base import Dataset, Mixture
+from data.folder import open_folder
 from data.synthetic import Synthetic
 from data.vimeo90k import open_vimeo90k
 
 NAMES = ("adobe240", "vimeo90k", "folder", "synthetic")
+OWN_LIST = "-"  # among several lists: the dataset's own
+_WHOLE_SYNTHETIC = 256  # pixels: side of the generated frames where whole frames are asked for
 
 
 def open_dataset(name: str, root: str | Path | None, split: str = "train", crop: int | None = 128,
                  list_file: str | Path | None = None, gap: int | tuple[int, ...] | None = None,
                  photos: list[str | Path] = (), skip_corrupt: bool = False, reduce: int = 1,
-                 held_out: float = HELD_OUT, val_photos: list[str] = ()) -> Dataset:
+                 held_out: float | None = None, val_photos: list[str] = ()) -> Dataset:
     """A dataset of training samples (`data.sample.Sample`).
 
     Args:
         name: one of `NAMES`.
         root: its folder, or a packed cache of it; `synthetic` needs none.
         split: "train" or "val".
-        crop: side of the samples in pixels, a multiple of 4; None: whole frames (not `synthetic`).
+        crop: side of the samples in pixels, a multiple of 4; None: whole frames.
         list_file: names of the clips to use, one per line; None: the dataset's own list for `split`.
         gap: distance between the input frames, at least 2; several: each sample draws one. None: 8, and
             for `vimeo90k` 6, its whole septuplet.
         photos: `synthetic` only: folders of images for its textures.
-        val_photos: `synthetic` only: name patterns of the photos kept for "val"; none: every tenth.
         skip_corrupt: skip and count samples with unreadable frames instead of raising.
         reduce: `folder` only: reduce the frames by this factor first.
-        held_out: `folder` only: share of each clip kept for "val" (which takes all of the clips of a list).
+        held_out: share that is kept for "val": of each clip's frames for `folder` (a tenth), of the training list for
+            `vimeo90k` (a fiftieth); "val" with a list takes all of that.
+        val_photos: `synthetic` only: name patterns of the photos kept for "val"; none: every tenth.
 
     Raises:
         UserError: the folder, its lists or the options cannot be used.
@@ -38,7 +43,7 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         raise UserError(f"split {split!r}: use train or val")
     if name == "synthetic":
         folders = [Path(folder) for folder in photos or ()]
-        return Synthetic(crop, split, folders, 8 if gap is None else gap, val_photos or ())
+        return Synthetic(crop or _WHOLE_SYNTHETIC, split, folders, 8 if gap is None else gap, val_photos or ())
     if name not in NAMES:
         raise UserError(f"no dataset is called {name!r}: use one of {', '.join(NAMES)}")
     if root is None:
@@ -47,7 +52,72 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
     if name == "folder":
-        return open_folder(root, split, crop, list_file, 8 if gap is None else gap, reduce, held_out, skip_corrupt)
+        share = folder.HELD_OUT if held_out is None else held_out
+        return open_folder(root, split, crop, list_file, 8 if gap is None else gap, reduce, share, skip_corrupt)
     if name == "vimeo90k":
-        return open_vimeo90k(root, split, crop, list_file, 6 if gap is None else gap, skip_corrupt)
+        share = vimeo90k.HELD_OUT if held_out is None else held_out
+        return open_vimeo90k(root, split, crop, list_file, 6 if gap is None else gap, skip_corrupt, share)
     return open_adobe240(root, split, crop, list_file, 8 if gap is None else gap, skip_corrupt)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One dataset of a training, for both splits; see `open_dataset`."""
+
+    name: str
+    root: Path | None = None
+    train_list: Path | None = None
+    val_list: Path | None = None
+    gap: tuple[int, ...] | None = None
+    held_out: float | None = None
+    photos: tuple[Path, ...] = ()
+    val_photos: tuple[str, ...] = ()
+
+    def open(self, split: str, crop: int | None, skip_corrupt: bool = False) -> Dataset:
+        """The dataset for "train" or "val". With a list to validate on, training takes all of its own list."""
+        held_out = 0.0 if self.name == "vimeo90k" and self.val_list else self.held_out
+        return open_dataset(self.name, self.root, split, crop, self.val_list if split == "val" else self.train_list,
+                            self.gap, self.photos, skip_corrupt, held_out=held_out, val_photos=self.val_photos)
+
+
+def dataset_specs(names: list[str], roots: list[Path], lists: list[str] = (), val_lists: list[str] = (),
+                  gap: list[int] | None = None, held_out: float | None = None, photos: list[Path] = (),
+                  val_photos: list[str] = ()) -> list[DatasetSpec]:
+    """The datasets that the options `--dataset`, `--data`, `--list`, `--val_list` ... name together.
+
+    Args:
+        roots: one folder for each of `names` that is not `synthetic`, in their order.
+        lists, val_lists: none, or one for each folder; "-" is the dataset's own.
+
+    Raises:
+        UserError: there are too few or too many of something.
+    """
+    recorded = [name for name in names if name != "synthetic"]
+    if held_out is not None and not 0 <= held_out < 1:
+        raise UserError(f"--held_out {held_out}: give a share from 0 to below 1")
+    for option, values in (("--data", roots), ("--list", lists), ("--val_list", val_lists)):
+        if len(values or ()) != len(recorded) and (values or option == "--data"):
+            raise UserError(f"{option} needs one {'folder' if option == '--data' else 'list'} for each dataset but "
+                            f"synthetic ({', '.join(recorded) or 'there is none'}), in their order: "
+                            f"{len(recorded)}, not {len(values or ())}")
+
+    def own(text: str | None) -> Path | None:
+        return None if text is None or str(text) == OWN_LIST else Path(text)
+
+    places = zip(roots or (), lists or [None] * len(recorded), val_lists or [None] * len(recorded), strict=True)
+    specs = []
+    for name in names:
+        if name == "synthetic":
+            specs.append(DatasetSpec(name, photos=tuple(photos or ()), val_photos=tuple(val_photos or ())))
+        else:
+            root, train_list, val_list = next(places)
+            specs.append(DatasetSpec(name, Path(root), own(train_list), own(val_list), tuple(gap) if gap else None,
+                                     held_out))
+    return specs
+
+
+def open_mixture(specs: list[DatasetSpec], split: str, crop: int | None, weights: list[float] | None = None,
+                 skip_corrupt: bool = False) -> Dataset | Mixture:
+    """The datasets of a training as one, mixed by `weights` (equal where None); a single one as it is."""
+    datasets = [spec.open(split, crop, skip_corrupt) for spec in specs]
+    return datasets[0] if len(datasets) == 1 else Mixture(datasets, weights)

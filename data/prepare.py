@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from common.files import natural_key
-from data.frames import VIDEOS, CorruptFrame, VideoFile
+from data.frames import VIDEOS, CorruptFrame, VideoFile, walk
 
 _COMPRESSION = 1  # of the PNGs: much faster than the default, hardly larger for video frames
 
@@ -38,8 +38,7 @@ def prepare_adobe240(videos: Path, output: Path, workers: int | None = None, ski
     """
     if not videos.is_dir():
         raise UserError(f"no such folder: {videos}")
-    files = sorted((file for file in videos.rglob("*") if file.suffix.lower() in VIDEOS and file.name[0] != "."),
-                   key=natural_key)
+    files = sorted((file for _, files in walk(videos) for file in files), key=natural_key)
     if not files:
         raise UserError(f"{videos} holds no videos ({', '.join(sorted(VIDEOS))})")
     folders = {}

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import UserError
 from data.base import Dataset
 from data.layers import TEXELS, Layer, LayerPath, render, render_with_motion
 from data.sample import Triplet
@@ -31,11 +30,9 @@ class Synthetic(Dataset):
         length: samples called an epoch; a sample's index means nothing, all comes from the generator.
     """
 
-    def __init__(self, crop: int | None, split: str = "train", photos: list[Path] = (), gap: int = 8,
+    def __init__(self, crop: int, split: str = "train", photos: list[Path] = (), gap: int = 8,
                  val_photos: list[str] = (), length: int = _EPOCH) -> None:
         super().__init__(crop)
-        if crop is None:
-            raise UserError("synthetic frames need a size: give --crop")
         if not isinstance(gap, int):
             gap = max(gap)
         self._gap, self._length = gap, length

@@ -203,7 +203,7 @@ def test_vimeo90k(tmp_path):
         write_frames(tmp_path / "sequences" / name, range(1, 8), "im{}.png")
     (tmp_path / "sep_trainlist.txt").write_text("00001/0001\n00003/0001\n")
     (tmp_path / "sep_testlist.txt").write_text("00001/0002\n\n")
-    data = open_dataset("vimeo90k", tmp_path, crop=16)
+    data = open_dataset("vimeo90k", tmp_path, crop=16, held_out=0)
     assert len(data) == 2
     seen = set()
     for seed in range(60):
@@ -212,11 +212,11 @@ def test_vimeo90k(tmp_path):
         assert {first, last} == {1, 7} and sample.timestep == np.float32((middle - first) / (last - first))
         seen.add(middle)
     assert seen == {2, 3, 4, 5, 6}
-    neighbours = open_dataset("vimeo90k", tmp_path, "val", crop=16, gap=2)
+    neighbours = open_dataset("vimeo90k", tmp_path, "val", crop=16, list_file=tmp_path / "sep_testlist.txt", gap=2)
     assert len(neighbours) == 5
     assert decode(neighbours.sample(3, np.random.default_rng(0), augment=False))[0] == [4, 5, 6]
     pack(tmp_path, tmp_path / "cache")
-    packed = open_dataset("vimeo90k", tmp_path / "cache", crop=16)
+    packed = open_dataset("vimeo90k", tmp_path / "cache", crop=16, held_out=0)
     for index in range(2):
         a, b = (source.sample(index, np.random.default_rng(5)) for source in (data, packed))
         assert np.array_equal(a.targets, b.targets) and np.array_equal(a.inputs, b.inputs)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common.cli import Parser, positive_int, positive_number
 from common.errors import UserError
-from data.open import NAMES
+from data.open import NAMES, dataset_specs
 from model.loss import LOSSES
 from model.registry import NETWORKS
 
@@ -16,15 +16,20 @@ def parse_arguments(description: str) -> argparse.Namespace:
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", nargs="+", choices=NAMES, default=["adobe240"], metavar="NAME",
                       help=f"one of {', '.join(NAMES)}, or several to mix (default adobe240)")
-    data.add_argument("--data", type=Path, metavar="DIR", help="the dataset's folder; synthetic needs none")
+    data.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="the dataset's folder, or a packed cache of "
+                      "it; of several datasets one each, in their order; synthetic needs none")
     data.add_argument("--mix", type=float, nargs="+", metavar="W", help="weights of the mixed datasets (default equal)")
     data.add_argument("--photos", type=Path, nargs="+", metavar="DIR", help="folders of images for the textures of "
                       "synthetic (default: generated textures)")
     data.add_argument("--val_photos", nargs="+", metavar="PATTERN", help="photos with such names ('kodak_*') are for "
                       "validation alone (default: every tenth)")
-    data.add_argument("--list", type=Path, metavar="FILE", help="clips to train on (default: the dataset's own list)")
-    data.add_argument("--val_list", type=Path, metavar="FILE", help="clips to validate on (default: the dataset's own "
-                      "list, or the end of each clip of a folder)")
+    data.add_argument("--list", nargs="+", metavar="FILE", help="clips to train on (default: the dataset's own list); "
+                      "of several datasets one each, - for its own")
+    data.add_argument("--val_list", nargs="+", metavar="FILE", help="clips to validate on, as --list (default: of "
+                      "adobe240 its validation list, of the others the held out share)")
+    data.add_argument("--held_out", type=float, metavar="SHARE", help="kept from training, for validation: the end of "
+                      "each clip of a folder (default 0.1), of the training list of vimeo90k (default 0.02)")
+    data.add_argument("--val_whole", action="store_true", help="validate on whole frames, not on crops from the middle")
     data.add_argument("--gap", type=int, nargs="+", metavar="N", help="frames from one input to the next; several: "
                       "drawn per sample (default: as published for the dataset)")
     data.add_argument("--crop", type=positive_int, default=128)
@@ -90,8 +95,8 @@ def parse_arguments(description: str) -> argparse.Namespace:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.data is None and set(args.dataset) != {"synthetic"}:
-        raise UserError("give --data DIR, the dataset's folder (or --dataset synthetic, which needs none)")
+    args.datasets = dataset_specs(args.dataset, args.data, args.list, args.val_list, args.gap, args.held_out,
+                                  args.photos, args.val_photos)
     if args.mix is not None and len(args.mix) != len(args.dataset):
         raise UserError(f"--mix needs one weight for each dataset: {len(args.dataset)}, not {len(args.mix)}")
     if args.mix is not None and not all(0 < weight < float("inf") for weight in args.mix):
