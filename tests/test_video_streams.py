@@ -1,9 +1,15 @@
 """Everything beside the picture: sound, subtitles, chapters, names and attachments of real little files."""
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from video_files import moving_picture, packets, run, times, write_levels
+
+from common.errors import UserError
 
 F = Fraction
 
@@ -112,3 +118,146 @@ def test_transport_streams_get_only_what_players_read_there(tmp_path):
     with av.open(str(tmp_path / "b.ts")) as container:
         assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac", "aac"]
         assert sum(frame.samples for frame in container.decode(audio=0)) >= 2000
+
+
+def write_beep(path, codec, rate=44100, layout="stereo", video="mpeg4", at=0.3, length=0.6, bit_rate=None):
+    """A video with a sound that is silent up to a tone that starts `at` seconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(video, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        sound = container.add_stream(codec, rate=rate, layout=layout)
+        if bit_rate:
+            sound.bit_rate = bit_rate
+        for k in range(round(length * 25)):
+            frame = av.VideoFrame.from_ndarray(moving_picture(k), "bgr24")
+            frame.pts, frame.time_base = k, F(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        wave = (12000 * np.sin(np.arange(round(length * rate)) * 2 * np.pi * 1000 / rate)).astype(np.int16)
+        wave[:round(at * rate)] = 0
+        frame = av.AudioFrame.from_ndarray(np.repeat(wave, av.AudioLayout(layout).nb_channels)[None], "s16", layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, F(1, rate)
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return path
+
+
+def beep_of(path):
+    """(codec, rate, channels, when the tone starts, counted from the first video frame) of the first audio stream."""
+    start = times(path)[0]
+    with av.open(str(path)) as container:
+        context = container.streams.audio[0].codec_context
+        for frame in container.decode(audio=0):
+            samples = frame.to_ndarray().astype(float) / (1 if frame.format.name.startswith("fl") else 32768)
+            samples = samples.reshape(-1, context.layout.nb_channels).T if frame.format.is_packed else samples
+            loud = np.nonzero(np.abs(samples[0]) > 0.1)[0]
+            if loud.size:
+                when = frame.pts * frame.time_base + F(int(loud[0]), frame.sample_rate) - start
+                return context.codec.canonical_name, context.sample_rate, context.layout.nb_channels, float(when)
+    return None
+
+
+@pytest.mark.parametrize("source, sound, output, options, expected", [
+    ("a.avi", {"codec": "adpcm_ms"}, "b.mkv", {}, ("aac", 44100, 2)),  # sound without a named layout
+    ("a.avi", {"codec": "pcm_u8", "rate": 22050, "layout": "mono"}, "b.mp4", {}, ("aac", 22050, 1)),
+    ("a.mkv", {"codec": "flac"}, "b.mov", {"codec": "prores"}, ("pcm_s16le", 44100, 2)),
+    ("a.mkv", {"codec": "libopus", "rate": 48000}, "b.mov", {"codec": "prores"}, ("aac", 48000, 2)),
+    ("a.mkv", {"codec": "flac", "layout": "5.1", "rate": 96000}, "b.ts", {}, ("aac", 96000, 6)),
+    ("a.mkv", {"codec": "ac3", "layout": "5.1", "rate": 48000}, "b.mkv", {"audio_codec": "opus"}, ("opus", 48000, 6)),
+    ("a.mkv", {"codec": "flac", "layout": "5.1"}, "b.mp4", {"audio_codec": "mp3"}, ("mp3", 44100, 2)),
+    ("a.mkv", {"codec": "aac"}, "b.mkv", {"audio_codec": "aac"}, ("aac", 44100, 2)),
+])
+def test_sound_is_converted_where_it_does_not_fit_and_stays_in_time(tmp_path, source, sound, output, options, expected):
+    run(write_beep(tmp_path / source, **sound), tmp_path / output, multi=1, **options)
+    *found, when = beep_of(tmp_path / output)
+    assert tuple(found) == expected and abs(when - 0.3) < 0.004  # AC-3 and its kind start a tone softly
+    if options.get("audio_codec") == "aac":
+        assert packets(tmp_path / output, "audio") == packets(tmp_path / source, "audio")
+
+
+def test_sound_without_losses_stays_so_in_quicktime(tmp_path):
+    source = write_beep(tmp_path / "a.mkv", "flac")
+    run(source, tmp_path / "b.mov", multi=1)
+    heard = []
+    for path in (source, tmp_path / "b.mov"):
+        with av.open(str(path)) as container:
+            heard.append(np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]))
+    assert (heard[0] == heard[1]).all()
+
+
+def test_sound_may_change_its_layout_on_the_way(tmp_path):
+    parts = [write_beep(tmp_path / f"{layout}.ts", "aac", rate, layout, video="libx264").read_bytes()
+             for rate, layout in ((24000, "mono"), (48000, "stereo"))]
+    (tmp_path / "a.ts").write_bytes(b"".join(parts))
+    run(tmp_path / "a.ts", tmp_path / "b.mkv", multi=1, audio_codec="flac")
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        heard = np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
+        assert container.streams.audio[0].codec_context.sample_rate == 24000
+    loud = np.abs(heard.astype(float)) > 3000
+    # The tone is heard from 0.3 to 0.6 seconds of each recording; AAC adds some silence to the end of the first.
+    assert [loud[round(a * 24000):round(b * 24000)].mean() > 0.5
+            for a, b in ((0.05, 0.25), (0.35, 0.55), (0.7, 0.85), (1.05, 1.2))] == [False, True, False, True]
+
+
+def test_what_does_not_fit_is_left_out_with_a_word_or_stops_the_work(tmp_path):
+    source = write_beep(tmp_path / "a.mkv", "libopus", 48000)
+    assert "left out: audio stream 1" in run(source, tmp_path / "b.mov", multi=1, audio_codec="copy")
+    with av.open(str(tmp_path / "b.mov")) as container:
+        assert not container.streams.audio
+    for output, options, word in [("c.mov", {"audio_codec": "copy", "strict_streams": True}, "audio stream 1"),
+                                  ("c.mp4", {"slowmo": True, "strict_streams": True}, "audio stream 1"),
+                                  ("c.webm", {"audio_codec": "mp3"}, "audio stream 1 cannot be converted to mp3"),
+                                  ("c.mp4", {"audio_codec": "nope"}, "no audio codec 'nope'"),
+                                  ("c.mp4", {"audio_codec": "libx264"}, "no audio codec 'libx264'")]:
+        with pytest.raises(UserError, match=word):
+            run(source, tmp_path / output, **options)
+        assert not list(tmp_path.glob("*c.*"))
+    run(source, tmp_path / "d.mov", multi=1, strict_streams=True)  # converting is no loss of the stream
+    assert beep_of(tmp_path / "d.mov")[0] == "aac"
+
+
+def test_tags_of_phones_are_kept_and_others_named_where_they_are_not(tmp_path):
+    own = {"com.apple.quicktime.model": "iPhone 15", "com.android.version": "14", "title": "Holiday"}
+    source = write_levels(tmp_path / "a.mkv", 3, metadata=own)
+    for name in ("b.mp4", "b.mov"):
+        assert "left out" not in run(source, tmp_path / name, multi=1)
+        with av.open(str(tmp_path / name)) as container:
+            found = {name.lower(): value for name, value in container.metadata.items()}  # Matroska's are in capitals
+        assert {name: found.get(name) for name in own} == own
+    source = write_levels(tmp_path / "c.mkv", 3, metadata={"title": "Film", "DIRECTOR": "Somebody"})
+    assert "tags that .mp4 files do not hold: DIRECTOR" in run(source, tmp_path / "d.mp4", multi=1)
+    with av.open(str(tmp_path / "d.mp4")) as container:
+        assert container.metadata["title"] == "Film" and "DIRECTOR" not in container.metadata
+
+
+def test_captions_in_the_video_are_named(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 4)
+    # A supplemental message with captions as broadcasters write it (CTA-708, ATSC A/53), before each frame's slices.
+    message = bytes.fromhex("b50031") + b"GA94" + bytes.fromhex("03c1fffc9420ff")
+    captions = bytes([6, 4, len(message)]) + message + b"\x80"
+    with av.open(str(source)) as container, av.open(str(tmp_path / "b.mp4"), "w") as target:
+        stream = target.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(video=0):
+            if packet.size:
+                captioned = av.Packet(len(captions).to_bytes(4, "big") + captions + bytes(packet))
+                captioned.pts, captioned.dts, captioned.time_base = packet.pts, packet.dts, packet.time_base
+                captioned.is_keyframe, captioned.stream = packet.is_keyframe, stream
+                target.mux(captioned)
+    assert "left out: closed captions" in run(tmp_path / "b.mp4", tmp_path / "c.mp4")
+    assert "left out" not in run(source, tmp_path / "d.mp4")
+
+
+def test_constant_rate_stays_constant_in_another_container(tmp_path):
+    source = write_levels(tmp_path / "a.mkv", 12, step=10, time_base=F(1001, 24000))  # Matroska counts milliseconds
+    run(source, tmp_path / "b.mp4")
+    shown = times(tmp_path / "b.mp4")
+    assert {later - earlier for earlier, later in zip(shown, shown[1:])} == {F(1001, 48000)}
+
+
+def test_libav_threads_do_not_wait_for_python(tmp_path):
+    """Whoever has set a level for libav's messages could hang when a decoder was closed."""
+    source = write_levels(tmp_path / "a.mp4", 12, step=10)
+    program = ("import sys, av\nfrom media.video.decode import VideoSource\nav.logging.set_level(av.logging.DEBUG)\n"
+               "for _ in range(3): next(VideoSource(sys.argv[1]).scan())\n"
+               "assert av.logging.get_level() == av.logging.DEBUG")
+    subprocess.run([sys.executable, "-c", program, source], cwd=Path(__file__).parents[1], timeout=60, check=True)

@@ -7,59 +7,39 @@ first packet, and puts others into a transport stream where no player finds them
 import dataclasses
 import io
 import itertools
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 
 from common.errors import UserError
+from media.video.companion_streams import Companion, feed_for
 from media.video.decode import demuxed
+from media.video.tags import plan_tags
 
 # Names of --audio_codec that are not libav's names for encoders.
 AUDIO_CODECS = {"opus": "libopus", "mp3": "libmp3lame", "pcm": "pcm_s16le"}
 _SOUND = ("aac", "libopus", "libmp3lame", "flac", "pcm_s16le")  # tried in this order
 _TEXTS = ("mov_text", "webvtt", "subrip", "ass")
-_LOSSY_BIT_RATE = 96_000  # per channel
 _SAMPLE = 6  # packets of a stream that are tried
 _READ_AS = {".ts": "mpegts"}  # what tiny files are not recognized as
 _LOOKED_THROUGH = 3000  # packets of the file that are read to find those
 
-# What the source's container and encoder say of themselves, which is no longer true of the result.
-_STALE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames",
-          "number_of_bytes", "bps", "_statistics", "vendor_id", "creation_time_of_file", "alpha_mode")
-
-
-class Span(NamedTuple):
-    """Which part of the source is used, in seconds of its clock."""
-
-    origin: Fraction = Fraction(0)  # becomes 0
-    since: Fraction | None = None  # what comes before is left out; None: nothing is
-    until: Fraction | None = None
-
-    def cut(self, tick: Fraction, start: int, end: int) -> tuple[int, int]:
-        """The part of a time from `start` to `end` ticks that lies in the span; start >= end if there is none."""
-        return (start if self.since is None else max(start, round(self.since / tick)),
-                end if self.until is None else min(end, round(self.until / tick)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Companion:
-    """A stream of the source that goes into the result: copied, or converted by `encoder`; sound to `layout`."""
-
-    index: int
-    encoder: str | None = None
-    layout: str = ""
-
 
 @dataclasses.dataclass
 class Companions:
-    """All of them, and what the user should know of them."""
+    """All of them.
 
-    path: Path | None  # of the source; None: there is nothing
-    streams: list[Companion]
-    notes: list[str]
+    Attributes:
+        path: the source; None: there is nothing.
+        notes: what the user should know.
+        container_options: what the result is opened with, for the source's tags to fit.
+    """
+
+    path: Path | None = None
+    streams: list[Companion] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    container_options: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def plan_companions(path: Path | None, output: Path, video_index: int | None, sound: bool = True, slow: bool = False,
@@ -80,7 +60,7 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
     if audio_codec not in (None, "copy"):
         _check_audio_codec(audio_codec)
     if path is None:
-        return Companions(None, [], [])
+        return Companions()
     chosen: list[Companion] = []
     notes: list[str] = []
     left_out: list[str] = []
@@ -95,16 +75,20 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
                 continue
             companion = _ways(stream, output.suffix.lower(), samples.get(stream.index, []), audio_codec)
             if companion is None:
-                left_out.append(f"{what} ({stream.name}): {output.suffix} files hold neither it nor anything it could "
-                                "be converted to; .mkv may")
+                reason = (f": {output.suffix} files hold neither it nor anything it could be converted to"
+                          if _is_timed(stream) else "")
+                left_out.append(f"{what} ({stream.name}){reason}")
                 continue
             chosen.append(companion)
             if companion.encoder is not None and audio_codec is None:
                 notes.append(f"{what} is converted to {companion.encoder}: {output.suffix} files do not hold "
                              f"{stream.codec_context.codec.canonical_name}")
+        container_options, lost_tags = plan_tags(source.metadata, output.suffix.lower())
     if strict and left_out:
         raise UserError(f"--strict_streams: {path} has what {output} would not: {'; '.join(left_out)}")
-    return Companions(path, chosen, notes + [f"left out: {text}" for text in left_out])
+    if lost_tags:
+        left_out.append(f"tags that {output.suffix} files do not hold: {', '.join(lost_tags)}")
+    return Companions(path, chosen, notes + [f"left out: {text}" for text in left_out], container_options)
 
 
 def _is_timed(stream) -> bool:
@@ -215,7 +199,7 @@ def _written(container, packet: av.Packet) -> bool:
     """Whether a packet can be written: a damaged one may not."""
     try:
         container.mux(packet)
-    except av.error.InvalidDataError:
+    except (av.error.InvalidDataError, av.error.ArgumentError):
         return False
     return True
 
@@ -226,163 +210,3 @@ def _copied(packet: av.Packet) -> av.Packet:
     copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
     copy.is_keyframe, copy.stream = packet.is_keyframe, packet.stream
     return copy
-
-
-def true_still(metadata: dict) -> dict:
-    """The tags of a file or stream that hold for the result, too."""
-    # What MP4 files call a stream's name is read as `name`, but written only as `title`.
-    return {"title" if name == "name" else name: value for name, value in metadata.items()
-            if not name.lower().startswith(_STALE)}
-
-
-class CompanionWriter:
-    """The companions on their way from the source to the result.
-
-    Making it adds their streams to `container`.
-    """
-
-    def __init__(self, source, container, streams: list[Companion]):
-        self._source = source
-        self._feeds = {}
-        for companion in streams:
-            stream = source.streams[companion.index]
-            feed = feed_for(container, stream, companion)
-            feed.out.metadata.update(true_still(stream.metadata))
-            feed.out.disposition = stream.disposition
-            if stream.type != "attachment":
-                self._feeds[companion.index] = feed
-
-    def packets(self, span: Span = Span()) -> Iterator[tuple[float, av.Packet]]:  # noqa: B008
-        """(seconds, packet) of what lies within a span, up to where the file is cut off."""
-        now = 0.0
-        streams = [self._source.streams[index] for index in self._feeds]
-        for packet in demuxed(self._source, streams) if streams else ():
-            if packet is None:
-                break
-            if packet.size and packet.pts is not None and _begins_in(span, packet):
-                shift = round(span.origin / packet.time_base)
-                packet.pts -= shift
-                packet.dts = packet.dts - shift if packet.dts is not None else packet.pts
-                now = float(packet.dts * packet.time_base)
-                for made in self._feeds[packet.stream.index](packet):
-                    yield now, made
-        for feed in self._feeds.values():
-            for made in feed(None):
-                yield now, made
-
-
-def _begins_in(span: Span, packet: av.Packet) -> bool:
-    """Whether a packet begins in a span. A subtitle that is shown in a part of it is cut to that."""
-    end = packet.pts + (packet.duration or 1)
-    start, stop = span.cut(packet.time_base, packet.pts, end)
-    if packet.stream.type == "subtitle" and packet.duration and start < stop:
-        if packet.dts is not None:
-            packet.dts += start - packet.pts
-        packet.pts, packet.duration = start, stop - start
-    return packet.pts == start and start < stop
-
-
-def feed_for(container, stream, companion: Companion):
-    """Add the companion's stream to an output container; what takes its packets and gives those to write.
-
-    Raises:
-        ValueError, av.error.FFmpegError: the container or the encoder refuses it.
-    """
-    if companion.encoder is None:
-        return _Copy(container, stream)
-    if stream.type == "audio":
-        return _Sound(container, stream, companion)
-    return _Text(container, stream, companion.encoder)
-
-
-class _Copy:
-    """Packets as they are."""
-
-    def __init__(self, container, stream):
-        self.out = container.add_stream_from_template(stream, opaque=True)
-
-    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
-        if packet is None:
-            return []
-        if self.out.name == "mov_text" and bytes(packet) == b"\0\0":
-            return []  # a pause between two texts: MP4 files get their own
-        packet.stream = self.out
-        return [packet]
-
-
-class _Sound:
-    """Audio decoded and encoded again. Layout, rate and sample format may change on the way, and need no names."""
-
-    def __init__(self, container, stream, companion: Companion):
-        self._decoder = stream.codec_context
-        encoder = av.codec.Codec(companion.encoder, "w")
-        rate = _nearest_rate(self._decoder.sample_rate, encoder.audio_rates)
-        self.out = container.add_stream(companion.encoder, rate=rate, layout=companion.layout)
-        self._format = self._sample_format(encoder)
-        self.out.codec_context.format = self._format
-        if not encoder.lossless:
-            self.out.bit_rate = _LOSSY_BIT_RATE * self.out.codec_context.layout.nb_channels
-        self._setup: tuple | None = None
-        self._resampler: av.AudioResampler | None = None
-
-    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
-        try:
-            frames = self._decoder.decode(packet)
-        except av.error.FFmpegError:
-            frames = []  # a damaged packet is a gap of some milliseconds
-        resampled = [part for frame in frames for part in self._resample(frame)]
-        if packet is None:
-            resampled += self._rest()
-        made = [packet for frame in resampled for packet in self.out.encode(frame)]
-        return made + (self.out.encode(None) if packet is None else [])
-
-    def _resample(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
-        setup = (frame.format.name, frame.layout.name, frame.sample_rate)
-        before = []
-        if setup != self._setup:
-            before = self._rest()
-            context = self.out.codec_context
-            self._setup = setup
-            self._resampler = av.AudioResampler(self._format, context.layout, context.sample_rate)
-        return before + self._resampler.resample(frame)
-
-    def _rest(self) -> list[av.AudioFrame]:
-        """What a resampler still holds."""
-        return self._resampler.resample(None) if self._resampler is not None else []
-
-    def _sample_format(self, encoder: av.codec.Codec) -> str:
-        """The source's sample format if the encoder takes it, planar or packed; else the deepest for deep sources."""
-        taken = [format_ for format_ in encoder.audio_formats]
-        source = self._decoder.format
-        alike = [f.name for f in taken if source is not None and f.packed.name == source.packed.name]
-        deep = [f.name for f in taken if source is not None and source.bits > 16 and f.bits > 16]
-        return [*alike, *deep, taken[0].name][0]
-
-
-def _nearest_rate(rate: int, taken: Iterable[int] | None) -> int:
-    """The encoder's next higher sample rate, or its highest."""
-    taken = list(taken or [])
-    if not taken or rate in taken:
-        return rate
-    return min((r for r in taken if r >= rate), default=max(taken))
-
-
-class _Text:
-    """Subtitles written in another format."""
-
-    def __init__(self, container, stream, encoder: str):
-        self._decoder = stream.codec_context
-        if not self._decoder.is_open:
-            self._decoder.open()
-        self.out = container.add_stream(encoder)
-        self.out.time_base = self.out.codec_context.time_base = Fraction(1, 1000)
-        self.out.codec_context.subtitle_header = self._decoder.subtitle_header
-
-    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
-        shown = self._decoder.decode2(packet) if packet is not None else None
-        if shown is None:
-            return []
-        made = self.out.codec_context.encode_subtitle(shown)
-        made.pts = made.dts = packet.pts
-        made.duration, made.time_base, made.stream = packet.duration, packet.time_base, self.out
-        return [made]

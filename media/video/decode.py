@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from common.errors import UserError
+from media.libav_log import unlogged
 from media.video import colour
 from media.video.deinterlace import deinterlaced
 from media.video.hdr import StaticMetadata, lost_with_the_frames, static_metadata
@@ -77,6 +78,7 @@ class VideoSource:
         UserError: the file is missing, cannot be read, or has no video.
     """
 
+    @unlogged()
     def __init__(self, path: str | Path, deinterlace: str | None = None):
         self.path = Path(path)
         self.notes: list[str] = []
@@ -112,11 +114,15 @@ class VideoSource:
         """Decode everything once: each frame's stamp and planes. Damage ends it, or costs single frames; see notes."""
         damage = Damage()
         count = interlaced = 0
+        lost: set[str] = set()
         for frame in self._frames(damage=damage):
             count += 1
             interlaced += frame.interlaced_frame
+            lost.update(lost_with_the_frames(frame.side_data))
             corrupt = frame.is_corrupt or frame.pts is not None and frame.pts // self._per_tick in damage.packets
             yield Stamp(frame.pts, frame.duration or 0, corrupt), self._planes(frame)
+        if lost:
+            self.notes.append(f"left out: {', '.join(sorted(lost))}")
         if damage.places:
             self.notes.append(f"{damage.places} damaged places were skipped")
         if interlaced > count // 10 and self._deinterlace is None:
@@ -160,6 +166,10 @@ class VideoSource:
 
     def _frames(self, start: int | None = None, damage: Damage | None = None) -> Iterator[av.VideoFrame]:
         """The frames as they are worked on, from a key frame at or before `start` on, or all; none if that fails."""
+        with unlogged():
+            yield from self._decoded_frames(start, damage)
+
+    def _decoded_frames(self, start: int | None, damage: Damage | None) -> Iterator[av.VideoFrame]:
         with self._open() as container:
             stream = container.streams[self.index]
             stream.codec_context.thread_count = _THREADS
@@ -191,9 +201,6 @@ class VideoSource:
         matrix = next((struct.unpack("<9i", bytes(data)) for data in frame.side_data
                        if data.type.name == "DISPLAYMATRIX"), None)
         aspect = stream.sample_aspect_ratio
-        lost = lost_with_the_frames(frame.side_data)
-        if lost:
-            self.notes.append(f"left out: {', '.join(lost)}")
         return FrameFormat(frame.width, frame.height, colour.depth_of(frame.format),
                            colour.colour_of(frame, stream.codec_context), aspect or None, matrix,
                            static_metadata(frame.side_data))

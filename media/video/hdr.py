@@ -72,7 +72,7 @@ def encoder_options(encoder: str, metadata: StaticMetadata) -> dict[str, str] | 
         parts.append(f"{name}={metadata.light_level[0]},{metadata.light_level[1]}")
     text = ":".join(parts)
     if encoder == "libx265":
-        return {"x265-params": "hdr10=1:repeat-headers=1:" + text.replace("mastering-display", "master-display")}
+        return {"x265-params": "hdr10=1:" + text.replace("mastering-display", "master-display")}
     return {"svtav1-params" if svt else "x264-params": text}
 
 

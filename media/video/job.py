@@ -22,8 +22,10 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
+from media.libav_log import unlogged
 from media.video.codecs import choose_encoding, default_codec
-from media.video.companions import Span, plan_companions
+from media.video.companion_streams import Span
+from media.video.companions import plan_companions
 from media.video.decode import VideoSource
 from media.video.deinterlace import MODES
 from media.video.encode import ImageSegmentWriter, Shape, VideoSegmentWriter, padded_size
@@ -76,6 +78,7 @@ class VideoJob:
         UserError: the source cannot be used, the output cannot be written, or the options do not fit.
     """
 
+    @unlogged()
     def __init__(self, source: str | Path, output: str | Path, options: Options = Options(),
                  fps_in: Fraction = Fraction(25)):
         self.options, self.output = options, Path(output).absolute()  # libav takes `a:b` for protocol `a`
@@ -98,6 +101,7 @@ class VideoJob:
         self.notes: list[str] = []
         self._check_output()
 
+    @unlogged()
     def run(self, predictor: Any, identity: dict | None = None, rank: int = 0, world: int = 1,
             agree: Callable[[str | None], str | None] = lambda problem: problem,
             say: Callable[[str], object] = lambda text: None, progress: bool = False) -> None:

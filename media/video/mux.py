@@ -12,17 +12,13 @@ import av
 
 from common.errors import UserError
 from media.video.codecs import Encoding
-from media.video.companions import Companions, CompanionWriter, Span, true_still
+from media.video.companion_streams import CompanionWriter, Span
+from media.video.companions import Companions
 from media.video.encode import Shape, add_encoder, apply_tags, padded_size
+from media.video.tags import still_true
 from media.video.timeline import Plan
 
 _MOV = ("mp4", "mov", "ipod")  # what libav calls .mp4, .mov, .m4v
-# Tags that such files hold the usual way; phones' own (com.apple..., com.android...) need another way of writing all.
-_MOV_TAGS = ("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright",
-             "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords",
-             "season_number", "episode_sort", "media_type", "hd_video", "gapless_playback", "compilation", "track",
-             "disc", "location", "creation_time", "timecode", "language", "make", "model", "author", "rating",
-             "performer", "year")
 _SPECIAL_START = ("mpegts", "mpeg")  # formats whose clock starts anywhere: their times are counted from the start
 
 
@@ -123,9 +119,7 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
     """
     with contextlib.ExitStack() as stack:
         source = companions.path and stack.enter_context(av.open(str(companions.path), metadata_errors="replace"))
-        tags = true_still(source.metadata) if source else {}
-        options = {"movflags": "use_metadata_tags"} if _needs_own_tags(target, tags) else {}
-        container = stack.enter_context(av.open(str(target), "w", container_options=options))
+        container = stack.enter_context(av.open(str(target), "w", container_options=companions.container_options))
         container.flags |= av.container.Flags.bitexact.value  # no dates, no random numbers
         first = stack.enter_context(av.open(str(segments[0][0])))
         video = container.add_stream_from_template(first.streams.video[0], opaque=True, time_base=plan.time_base)
@@ -138,9 +132,9 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
             video.set_display_matrix(matrix)
         feeds = [_video_packets(segments, plan, video, is_mov)]
         if source:
-            container.metadata.update(tags)
+            container.metadata.update(still_true(source.metadata))
             if video_index is not None:
-                video.metadata.update(true_still(source.streams[video_index].metadata))
+                video.metadata.update(still_true(source.streams[video_index].metadata))
                 video.disposition = source.streams[video_index].disposition
             chapters = _chapters(source, span, plan.stretch)
             if chapters:
@@ -151,26 +145,13 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
             is_video = packet.stream_index == video.index
             try:
                 container.mux(packet)
-            except av.error.InvalidDataError:
+            except (av.error.InvalidDataError, av.error.ArgumentError):
                 if is_video:
                     raise
                 damaged += 1
             if is_video:
                 step()
     return damaged
-
-
-def tags_left_out(source: dict, output: Path) -> list[str]:
-    """Names of a file's tags that the container of `output` has no place for."""
-    if output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-        return []
-    tags = true_still(source)
-    return [] if _needs_own_tags(output, tags) else sorted(name for name in tags if name.lower() not in _MOV_TAGS)
-
-
-def _needs_own_tags(output: Path, tags: dict) -> bool:
-    """Whether there are tags of phones, which MP4 and QuickTime files hold only if all tags are written that way."""
-    return output.suffix.lower() in (".mp4", ".m4v", ".mov") and any(name.startswith("com.") for name in tags)
 
 
 def _chapters(source, span: Span, stretch: Fraction) -> list[dict]:

@@ -1,0 +1,215 @@
+"""The streams beside the video on their way into the result: packets copied, or decoded and encoded again."""
+import dataclasses
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+
+from media.video.decode import demuxed
+from media.video.tags import still_true
+
+_LOSSY_BIT_RATE = 96_000  # per channel
+_OUT_OF_TURN = Fraction(1, 4)  # seconds; by more, time is set back
+
+
+class Span(NamedTuple):
+    """Which part of the source is used, in seconds of its clock."""
+
+    origin: Fraction = Fraction(0)  # becomes 0
+    since: Fraction | None = None  # what comes before is left out; None: nothing is
+    until: Fraction | None = None
+
+    def cut(self, tick: Fraction, start: int, end: int) -> tuple[int, int]:
+        """The part of a time from `start` to `end` ticks that lies in the span; start >= end if there is none."""
+        return (start if self.since is None else max(start, round(self.since / tick)),
+                end if self.until is None else min(end, round(self.until / tick)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Companion:
+    """A stream of the source that goes into the result: copied, or converted by `encoder`; sound to `layout`."""
+
+    index: int
+    encoder: str | None = None
+    layout: str = ""
+
+
+class CompanionWriter:
+    """The companions on their way from the source to the result.
+
+    Making it adds their streams to `container`.
+    """
+
+    def __init__(self, source, container, streams: list[Companion]):
+        self._source = source
+        self._feeds = {}
+        for companion in streams:
+            stream = source.streams[companion.index]
+            feed = feed_for(container, stream, companion)
+            feed.out.metadata.update(still_true(stream.metadata))
+            feed.out.disposition = stream.disposition
+            if stream.type != "attachment":
+                self._feeds[companion.index] = feed
+
+    def packets(self, span: Span = Span()) -> Iterator[tuple[float, av.Packet]]:  # noqa: B008
+        """(seconds, packet) of what lies within a span, up to where the file is cut off."""
+        now = 0.0
+        streams = [self._source.streams[index] for index in self._feeds]
+        clocks = {index: _Clock() for index in self._feeds}
+        for packet in demuxed(self._source, streams) if streams else ():
+            if packet is None:
+                break
+            if packet.size and packet.pts is not None and _begins_in(span, packet):
+                shift = round(span.origin / packet.time_base)
+                packet.pts -= shift
+                packet.dts = packet.dts - shift if packet.dts is not None else packet.pts
+                clocks[packet.stream.index].set(packet)
+                now = float(packet.dts * packet.time_base)
+                for made in self._feeds[packet.stream.index](packet):
+                    yield now, made
+        for feed in self._feeds.values():
+            for made in feed(None):
+                yield now, made
+
+
+class _Clock:
+    """Keeps the times of a stream's packets increasing, as all containers demand.
+
+    Where recordings are put behind one another, time is set back: it goes on after the last packet then, as it does for
+    the video (`media.video.probe`). A packet that is only a little out of turn is moved alone.
+    """
+
+    def __init__(self) -> None:
+        self._shift = 0
+        self._last: int | None = None
+        self._end = 0
+
+    def set(self, packet: av.Packet) -> None:
+        packet.pts += self._shift
+        packet.dts += self._shift
+        if self._last is not None and packet.dts <= self._last:
+            back = (self._last - packet.dts) * packet.time_base > _OUT_OF_TURN
+            move = (self._end if back else self._last + 1) - packet.dts
+            self._shift += move if back else 0
+            packet.dts += move
+            packet.pts = packet.pts + move if back else max(packet.pts, packet.dts)
+        self._last = packet.dts
+        self._end = packet.dts + max(1, packet.duration or 0)
+
+
+def _begins_in(span: Span, packet: av.Packet) -> bool:
+    """Whether a packet begins in a span. A subtitle that is shown in a part of it is cut to that."""
+    end = packet.pts + (packet.duration or 1)
+    start, stop = span.cut(packet.time_base, packet.pts, end)
+    if packet.stream.type == "subtitle" and packet.duration and start < stop:
+        if packet.dts is not None:
+            packet.dts += start - packet.pts
+        packet.pts, packet.duration = start, stop - start
+    return packet.pts == start and start < stop
+
+
+def feed_for(container, stream, companion: Companion):
+    """Add the companion's stream to an output container; what takes its packets and gives those to write.
+
+    Raises:
+        ValueError, av.error.FFmpegError: the container or the encoder refuses it.
+    """
+    if companion.encoder is None:
+        return _Copy(container, stream)
+    if stream.type == "audio":
+        return _Sound(container, stream, companion)
+    return _Text(container, stream, companion.encoder)
+
+
+class _Copy:
+    """Packets as they are."""
+
+    def __init__(self, container, stream):
+        self.out = container.add_stream_from_template(stream, opaque=True)
+
+    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
+        if packet is None:
+            return []
+        if self.out.name == "mov_text" and bytes(packet) == b"\0\0":
+            return []  # a pause between two texts: MP4 files get their own
+        packet.stream = self.out
+        return [packet]
+
+
+class _Sound:
+    """Audio decoded and encoded again. Layout, rate and sample format may change on the way, and need no names."""
+
+    def __init__(self, container, stream, companion: Companion):
+        self._decoder = stream.codec_context
+        encoder = av.codec.Codec(companion.encoder, "w")
+        rate = _nearest_rate(self._decoder.sample_rate, encoder.audio_rates)
+        self.out = container.add_stream(companion.encoder, rate=rate, layout=companion.layout)
+        self._format = self._sample_format(encoder)
+        self.out.codec_context.format = self._format
+        if not encoder.lossless:
+            self.out.bit_rate = _LOSSY_BIT_RATE * self.out.codec_context.layout.nb_channels
+        self._setup: tuple | None = None
+        self._resampler: av.AudioResampler | None = None
+
+    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
+        try:
+            frames = self._decoder.decode(packet)
+        except av.error.FFmpegError:
+            frames = []  # a damaged packet is a gap of some milliseconds
+        resampled = [part for frame in frames for part in self._resample(frame)]
+        if packet is None:
+            resampled += self._rest()
+        made = [packet for frame in resampled for packet in self.out.encode(frame)]
+        return made + (self.out.encode(None) if packet is None else [])
+
+    def _resample(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        setup = (frame.format.name, frame.layout.name, frame.sample_rate)
+        before = []
+        if setup != self._setup:
+            before = self._rest()
+            context = self.out.codec_context
+            self._setup = setup
+            self._resampler = av.AudioResampler(self._format, context.layout, context.sample_rate)
+        return before + self._resampler.resample(frame)
+
+    def _rest(self) -> list[av.AudioFrame]:
+        """What a resampler still holds."""
+        return self._resampler.resample(None) if self._resampler is not None else []
+
+    def _sample_format(self, encoder: av.codec.Codec) -> str:
+        """The source's sample format if the encoder takes it, planar or packed; else the deepest for deep sources."""
+        taken = [format_ for format_ in encoder.audio_formats]
+        source = self._decoder.format
+        alike = [f.name for f in taken if source is not None and f.packed.name == source.packed.name]
+        deep = [f.name for f in taken if source is not None and source.bits > 16 and f.bits > 16]
+        return [*alike, *deep, taken[0].name][0]
+
+
+def _nearest_rate(rate: int, taken: Iterable[int] | None) -> int:
+    """The encoder's next higher sample rate, or its highest."""
+    taken = list(taken or [])
+    if not taken or rate in taken:
+        return rate
+    return min((r for r in taken if r >= rate), default=max(taken))
+
+
+class _Text:
+    """Subtitles written in another format."""
+
+    def __init__(self, container, stream, encoder: str):
+        self._decoder = stream.codec_context
+        if not self._decoder.is_open:
+            self._decoder.open()
+        self.out = container.add_stream(encoder)
+        self.out.time_base = self.out.codec_context.time_base = Fraction(1, 1000)
+        self.out.codec_context.subtitle_header = self._decoder.subtitle_header
+
+    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
+        shown = self._decoder.decode2(packet) if packet is not None else None
+        if shown is None:
+            return []
+        made = self.out.codec_context.encode_subtitle(shown)
+        made.pts = made.dts = packet.pts
+        made.duration, made.time_base, made.stream = packet.duration, packet.time_base, self.out
+        return [made]
