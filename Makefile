@@ -1,10 +1,18 @@
 # make demo | test | lint | venv: each builds the environment first if it is missing or out of date.
+# make demo TORCH=cpu: where it is missing, with PyTorch for CPUs; or cu126, rocm6.4 ...: any name of PyTorch's own
+# indexes. Without TORCH it is the build on PyPI, which brings CUDA on Linux.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.requirements-installed
 DEMO := output/demo
+PIP := $(PYTHON) -m pip --disable-pip-version-check
 
-.PHONY: venv demo test lint
+# Measured on Linux with PyTorch 2.14, and 2.13+cpu; what pip keeps in its cache is counted as disk space.
+BUILD := $(or $(TORCH),$(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),CUDA,cpu))
+DOWNLOAD_GB := $(if $(filter cpu,$(BUILD)),0.4,3.1)
+DISK_GB := $(if $(filter cpu,$(BUILD)),2,9)
+
+.PHONY: venv torch demo test lint
 
 venv: $(STAMP)
 
@@ -12,8 +20,15 @@ venv: $(STAMP)
 $(STAMP): requirements.txt requirements-dev.txt
 	python3 -c 'import sys; sys.exit("SAFA needs Python 3.10 or newer" if sys.version_info < (3, 10) else 0)'
 	test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PIP) show --quiet torch 2> /dev/null || $(MAKE) --no-print-directory torch
+	$(PIP) install --quiet -r requirements-dev.txt
 	touch $@
+
+torch:
+	@echo "PyTorch ($(BUILD)) and the rest: $(DOWNLOAD_GB) GB to download, $(DISK_GB) GB of disk with pip's cache."
+	@python3 -c 'import shutil, sys; free = shutil.disk_usage("$(VENV)").free / 1e9; sys.exit(0 if free >= $(DISK_GB) else \
+	    f"only {free:.1f} GB are free here: make room$(if $(filter cpu,$(BUILD)),,, or take less with TORCH=cpu)")'
+	$(PIP) install $(if $(TORCH),--index-url https://download.pytorch.org/whl/$(TORCH)) $$(grep ^torch requirements.txt)
 
 demo: venv
 	$(PYTHON) inference_img.py --img demo/i0.png demo/i1.png --exp 3 --output $(DEMO) --gif $(DEMO)/demo.gif
