@@ -25,7 +25,8 @@ from common.processes import Processes
 from media.video.batch import choose_outputs, find_videos, make_videos
 from media.video.codecs import CODECS
 from media.video.deinterlace import MODES
-from media.video.job import Options, VideoJob
+from media.video.job import VideoJob
+from media.video.options import Options
 from media.video.scene_cuts import DEFAULT_THRESHOLD
 from media.video.timeline import DEFAULT_MULTI
 from model.settings import InferenceSettings, add_inference_arguments

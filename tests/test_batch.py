@@ -11,7 +11,8 @@ import inference_video
 from common.errors import UserError
 from media.image import write_image
 from media.video.batch import choose_outputs, find_videos, make_videos
-from media.video.job import Options, VideoJob
+from media.video.job import VideoJob
+from media.video.options import Options
 from model import SAFA
 from model.checkpoint import save_model
 

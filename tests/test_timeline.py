@@ -179,8 +179,12 @@ def test_any_time_base_gives_one_that_containers_hold(time_base, options, uneven
     source = SourceTimes(time_base, times, times[-1] + frame)
     options = {**options, "fps": max(options["fps"], source.rate)} if "fps" in options else options
     plan = make_plan(source, **options)
-    for tick in (plan.time_base, encoder_clock(plan)[0]):
+    clock, _, shown_at = encoder_clock(plan)
+    for tick in (plan.time_base, clock):
         assert tick.numerator < 2**31 and tick.denominator <= 10**9
+    assert all(abs(time * clock - (tick - plan.ticks[0]) * plan.time_base) < F(1, 10**4)
+               for time, tick in zip(shown_at, plan.ticks))
+    assert clock.denominator < 2**16 or shown_at == list(range(len(plan)))
     assert all(a < b for a, b in zip(plan.ticks, [*plan.ticks[1:], plan.end]))
     start = 0 if plan.stretch != 1 else times[0] * time_base
     assert abs(seconds(plan)[0] - start) < F(1, 10**4)

@@ -24,7 +24,8 @@ from video_files import (
 from common.errors import UserError
 from media.image import read_image
 from media.video import colour, job
-from media.video.job import Options, VideoJob
+from media.video.job import VideoJob
+from media.video.options import Options
 
 F = Fraction
 

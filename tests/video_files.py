@@ -9,7 +9,8 @@ import av
 import cv2
 import numpy as np
 
-from media.video.job import Options, VideoJob
+from media.video.job import VideoJob
+from media.video.options import Options
 
 
 class BlendPredictor:

@@ -27,62 +27,36 @@ from media.video.codecs import choose_encoding, default_codec
 from media.video.companion_streams import Span
 from media.video.companions import plan_companions
 from media.video.decode import VideoSource
-from media.video.deinterlace import MODES
 from media.video.encode import ImageSegmentWriter, Shape, VideoSegmentWriter, padded_size
 from media.video.image_sequence import ImageSequence
 from media.video.mux import join, origin_of, try_output
+from media.video.options import Options
 from media.video.orientation import is_sideways, turned
 from media.video.pipeline import Interpolator, make_segments
 from media.video.probe import Survey, survey
-from media.video.scene_cuts import DEFAULT_THRESHOLD
 from media.video.segment_store import SegmentStore, fingerprint
 from media.video.timeline import Plan, encoder_clock, make_plan
 
 OUTPUT_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What is to be made of a video; the command line's names and meanings."""
-
-    multi: int | None = None  # see `media.video.timeline.make_plan` for these four
-    fps: Fraction | None = None
-    slowmo: bool = False
-    dedup: int = 0
-    start: Fraction | None = None  # seconds
-    end: Fraction | None = None
-    deinterlace: str | None = None  # one of `media.video.deinterlace.MODES`
-    upscale: float = 4
-    png: bool = False
-    montage: bool = False
-    codec: str | None = None  # None: see `media.video.codecs.default_codec`
-    crf: float | None = None
-    preset: str | None = None
-    pix_fmt: str | None = None
-    audio: bool = True
-    audio_codec: str | None = None  # None: sound is copied where the container holds it
-    strict_streams: bool = False  # refuse to leave a stream out
-    scene_threshold: float = DEFAULT_THRESHOLD
-    segment: int = 240  # output frames in a segment, at least
-
-
 class VideoJob:
     """One video to be made. Making the object checks everything that can be checked without long work.
 
     Args:
-        source: a video file, or a folder of pictures.
+        source: a video file, or a folder of images.
         output: the file to write, or with `Options.png` the folder.
-        fps_in: frames per second of a folder of pictures.
+        fps_in: frames per second of a folder of images.
 
     Raises:
         UserError: the source cannot be used, the output cannot be written, or the options do not fit.
     """
 
     @unlogged()
-    def __init__(self, source: str | Path, output: str | Path, options: Options = Options(),
+    def __init__(self, source: str | Path, output: str | Path, options: Options | None = None,
                  fps_in: Fraction = Fraction(25)):
-        self.options, self.output = options, Path(output).absolute()  # libav takes `a:b` for protocol `a`
-        _check_options(options)
+        self.options = options = options or Options()
+        self.output = Path(output).absolute()  # libav takes `a:b` for protocol `a`
         self.source: VideoSource | ImageSequence
         if Path(source).is_dir():
             if options.deinterlace:
@@ -99,6 +73,8 @@ class VideoJob:
         # Clock and rate are known after the survey: what the header says of them may be far from the truth.
         self.shape = Shape(width, height, frame.colour, frame.aspect, Fraction(1, 25), Fraction(25))
         self.notes: list[str] = []
+        self.span = Span()  # this and the next are known after the survey, too
+        self.encoder_times: list[int] = []
         self._check_output()
 
     @unlogged()
@@ -154,7 +130,7 @@ class VideoJob:
         output, options = self.output, self.options
         if options.png:
             if output.exists() and not output.is_dir():
-                raise UserError(f"cannot write pictures to {output}: it is a file; give a folder")
+                raise UserError(f"cannot write images to {output}: it is a file; give a folder")
             if output.is_dir() and any(output.iterdir()):
                 raise UserError(f"{output} is not empty: give another folder, or empty it first")
         else:
@@ -172,7 +148,7 @@ class VideoJob:
             raise UserError(f"cannot write to {output.parent}: {error.strerror}") from error
         if options.png:
             if options.audio and isinstance(self.source, VideoSource):
-                self.notes.append("pictures have no sound: audio and subtitles are left out")
+                self.notes.append("images have no sound: audio and subtitles are left out")
             return
         self._plan_companions(options.slowmo)
         self.notes += [*self.encoding.notes, *self.companions.notes]
@@ -214,9 +190,7 @@ class VideoJob:
         self.span = Span(origin, since, until)
         plan = make_plan(times.counted_from(round(origin / tick)), options.multi, options.fps, options.slowmo,
                          options.dedup)
-        clock, step = encoder_clock(plan)
-        steady = len(plan) > 1 and (len(plan) - 1) * step == plan.ticks[-1] - plan.ticks[0]
-        rate = 1 / clock if steady else plan.rate.limit_denominator(1 << 16)
+        clock, rate, self.encoder_times = encoder_clock(plan)
         self.shape = dataclasses.replace(self.shape, clock=clock, rate=rate)
         if not options.png:
             if plan.stretch != 1 and not options.slowmo:
@@ -236,7 +210,6 @@ class VideoJob:
     def _work(self, store: SegmentStore, plan: Plan, segments: list[tuple[int, int]], found: Survey, predictor: Any,
               say: Callable[[str], object], progress: bool) -> None:
         """Make this rank's segments that are not there yet."""
-        step = encoder_clock(plan)[1]
         suffix = "" if self.options.png else ".mkv"
         mine = [s for s in range(len(segments)) if s % store.world == store.rank]
         todo = [s for s in mine if store.done(s, suffix) is None]
@@ -245,18 +218,17 @@ class VideoJob:
             say(f"going on: {len(mine) - len(todo)} of {len(mine)} segments are finished already")
         rank = f" (process 0 of {store.world})" if store.world > 1 else ""
         frames = Interpolator(self.source, plan, segments, todo, found.stamps, predictor, self.options.upscale,
-                        self._beside if self.options.montage else None)
+                              self._beside if self.options.montage else None)
 
-        def new_piece(path: Path, first: int) -> VideoSegmentWriter | ImageSegmentWriter:
+        def new_writer(path: Path, first: int) -> VideoSegmentWriter | ImageSegmentWriter:
             if self.options.png:
                 return ImageSegmentWriter(path, first + 1, self.source.format.matrix)
-            return VideoSegmentWriter(path, self.encoding, self.shape,
-                              lambda index: (plan.ticks[index] - plan.ticks[0]) // step)
+            return VideoSegmentWriter(path, self.encoding, self.shape, self.encoder_times.__getitem__)
 
         with tqdm(desc=f"frames{rank}", total=sum(counts.values()), unit="frame", smoothing=0.05,
                   initial=sum(counts[s] for s in mine if s not in todo),
                   disable=not (progress and store.rank == 0)) as bar:
-            make_segments(todo, segments, plan, frames, store, suffix, new_piece, bar.update)
+            make_segments(todo, segments, plan, frames, store, suffix, new_writer, bar.update)
 
     def _finish(self, store: SegmentStore, plan: Plan, segments: list[tuple[int, int]], say: Callable[[str], object],
                 progress: bool) -> None:
@@ -272,16 +244,16 @@ class VideoJob:
             with store.joining(self.output) as temporary:
                 self._gather([store.file(s, suffix) for s in range(len(segments))], temporary)
         else:
-            pieces = [(store.file(s, suffix), store.done(s, suffix)) for s in range(len(segments))]
+            finished = [(store.file(s, suffix), store.done(s, suffix)) for s in range(len(segments))]
             matrix = self.source.format.matrix
-            if matrix:  # its last row moves the picture, in pixels
+            if matrix:  # its last row moves the image, in pixels
                 across = matrix[6] * (2 if self.options.montage else 1)
                 matrix = (*matrix[:6], *(round(move * self.options.upscale) for move in (across, matrix[7])), matrix[8])
             with store.joining(self.output) as temporary, tqdm(
                     desc="joining", total=len(plan), unit="frame", disable=not progress, leave=False) as bar:
-                picture = self.source.index if isinstance(self.source, VideoSource) else None
-                damaged = join(pieces, plan, self.companions, temporary, self.encoding, self.shape, self.span,
-                               matrix, picture, bar.update)
+                video = self.source.index if isinstance(self.source, VideoSource) else None
+                damaged = join(finished, plan, self.companions, temporary, self.encoding, self.shape, self.span,
+                               matrix, video, bar.update)
             if damaged:
                 say(f"{damaged} damaged packets of sound or subtitles were left out")
         others = store.remove()
@@ -290,15 +262,15 @@ class VideoJob:
             say(f"{store.base} holds the unfinished work of another job with the same output: delete it if it is "
                 "not wanted")
 
-    def _beside(self, picture: np.ndarray, original: np.ndarray) -> np.ndarray:
+    def _beside(self, image: np.ndarray, original: np.ndarray) -> np.ndarray:
         """The original, enlarged as a plain player would, to the left of the result as they are shown."""
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         original = cv2.resize(original, (width, height), interpolation=cv2.INTER_CUBIC)
         matrix = self.source.format.matrix
-        return turned(np.hstack([turned(original, matrix), turned(picture, matrix)]), matrix, back=True)
+        return turned(np.hstack([turned(original, matrix), turned(image, matrix)]), matrix, back=True)
 
     def _gather(self, folders: list[Path], target: Path) -> None:
-        """Put the segments' pictures into the folder `target`, and make room for it at the output."""
+        """Put the segments' images into the folder `target`, and make room for it at the output."""
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         for path in (path for folder in folders for path in sorted(folder.iterdir())):
@@ -308,27 +280,6 @@ class VideoJob:
                 shutil.copyfile(path, target / path.name)
         if self.output.is_dir():
             self.output.rmdir()
-
-
-def _check_options(options: Options) -> None:
-    if not 1 <= options.upscale <= 8:
-        raise UserError(f"--upscale {options.upscale:g} is not between 1 and 8")
-    if options.multi is not None and options.multi < 1:
-        raise UserError(f"--multi {options.multi} is not at least 1")
-    if options.fps is not None and not 0 < options.fps <= 10000:
-        raise UserError(f"--fps {float(options.fps):g} is not a frame rate")
-    if options.slowmo and options.multi is not None and options.fps is not None:
-        raise UserError("--multi with --fps is slow motion of its own: leave --slowmo out, or one of the two")
-    if options.dedup < 0:
-        raise UserError(f"--dedup {options.dedup} is not at least 0")
-    if options.deinterlace is not None and options.deinterlace not in MODES:
-        raise UserError(f"--deinterlace {options.deinterlace} is not one of {', '.join(MODES)}")
-    if (options.start or 0) < 0 or options.end is not None and options.end <= (options.start or 0):
-        raise UserError("--end has to be after --start, and --start not before 0")
-    if not 0 <= options.scene_threshold <= 1:
-        raise UserError(f"--scene_threshold {options.scene_threshold:g} is not between 0 and 1")
-    if options.segment < 1:
-        raise UserError(f"--segment {options.segment} is not at least 1")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 WIDTH, HEIGHT, BLOCK, REACH, STEP = 96, 54, 6, 6, 2
 _STILL_MOST, _STILL_MANY = 10, 5  # grey levels: what lossy codecs change in some, and in many blocks of a still
 _FLOOR = 4.0  # grey levels: what noise and slow fades may change in a flat block
-DEFAULT_THRESHOLD = 0.45  # neighbours within shots score below 0.3, unrelated pictures above 0.48
+DEFAULT_THRESHOLD = 0.45  # neighbours within shots score below 0.3, unrelated images above 0.48
 
 
 class Relation(NamedTuple):
@@ -49,7 +49,7 @@ def relations(frames: Iterable[list[np.ndarray]], threshold: float, depth: int,
 
 
 def thumbnail(planes: list[np.ndarray], depth: int) -> np.ndarray:
-    """(54, 96) float32 luma in 0..255, averaged over areas, of a frame's planes (or of one H x W x 3 picture)."""
+    """(54, 96) float32 luma in 0..255, averaged over areas, of a frame's planes (or of one H x W x 3 image)."""
     luma = planes[0]
     small = cv2.resize(luma, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
     return (small if small.ndim == 2 else small.mean(2)) / (1 << depth - 8)
@@ -83,8 +83,8 @@ def cut_score(first: np.ndarray, second: np.ndarray, reach: int = REACH) -> floa
     return rest / (rest + contrast + _FLOOR)
 
 
-def _block_means(picture: np.ndarray) -> np.ndarray:
-    return picture.reshape(HEIGHT // BLOCK, BLOCK, WIDTH // BLOCK, BLOCK).mean((1, 3))
+def _block_means(image: np.ndarray) -> np.ndarray:
+    return image.reshape(HEIGHT // BLOCK, BLOCK, WIDTH // BLOCK, BLOCK).mean((1, 3))
 
 
 def _same(planes: list[np.ndarray], others: list[np.ndarray]) -> bool:

@@ -6,7 +6,7 @@ replaced by one that fits, at the very end (`_storable`).
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from common.errors import UserError
@@ -15,6 +15,7 @@ from media.video.source_times import SourceTimes, common_tick, neat_rate
 DEFAULT_MULTI = 2
 _SNAP = 25  # a time stamp is never taken to be rounded by more than 1/25 of the time its frame is shown
 _FINEST = 10**9  # ticks per second; libav's numbers have 31 bits, and encoders for VP9 take no more than this
+_COARSEST = (1 << 16) - 1  # ticks per second that any encoder takes: MPEG-4's numbers have 16 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,11 +199,8 @@ def _storable(time_base: Fraction, ticks: list[int], end: int) -> tuple[Fraction
             exact = [first + (tick - start) // step * parts for tick in ticks]
             return fine, exact, max(exact[-1] + 1, first + round((end - start) * time_base / fine))
     fine = Fraction(1, 1_000_000)
-    rounded: list[int] = []
-    for tick in [*ticks, end]:
-        time = round(tick * time_base / fine)
-        rounded.append(max(time, rounded[-1] + 1) if rounded else time)
-    return fine, rounded[:-1], rounded[-1]
+    *rounded, end = _increasing(round(tick * time_base / fine) for tick in [*ticks, end])
+    return fine, rounded, end
 
 
 def check_fps(fps: Fraction, source_rate: Fraction) -> None:
@@ -212,10 +210,24 @@ def check_fps(fps: Fraction, source_rate: Fraction) -> None:
                         f"frames would be lost; give at least {math.ceil(source_rate)}, or --multi")
 
 
-def encoder_clock(plan: Plan) -> tuple[Fraction, int]:
-    """The largest tick in which all frames start, counted from the first: (seconds, ticks of the plan in it).
+def encoder_clock(plan: Plan) -> tuple[Fraction, Fraction, list[int]]:
+    """The clock an encoder is given: (seconds per tick, frames per second, each frame's time counted from the first).
 
-    A constant frame rate comes out as one tick per frame, which is what encoders like best.
+    A constant frame rate comes out as one tick per frame, which is what encoders like best. At variable rates the
+    tick is the largest that all times are multiples of, or, where that is too fine for some encoders, a round one:
+    rate control goes by this clock, while the real times are put in when the segments are joined.
     """
-    step = math.gcd(*(tick - plan.ticks[0] for tick in plan.ticks)) or max(1, plan.end - plan.ticks[0])
-    return plan.time_base * step, step
+    since = [tick - plan.ticks[0] for tick in plan.ticks]
+    step = math.gcd(*since) or max(1, plan.end - plan.ticks[0])
+    clock, times = plan.time_base * step, [time // step for time in since]
+    if len(times) > 1 and times[-1] == len(times) - 1:
+        return clock, 1 / clock, times
+    if clock.denominator > _COARSEST:
+        clock = Fraction(1, 50_000)
+        times = _increasing(round(time * plan.time_base / clock) for time in since)
+    return clock, plan.rate.limit_denominator(1 << 16), times
+
+
+def _increasing(times: Iterable[int]) -> list[int]:
+    """The same times, those put off that are not after the one before."""
+    return list(itertools.accumulate(times, lambda before, time: max(time, before + 1)))
