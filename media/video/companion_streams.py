@@ -1,4 +1,5 @@
 """The streams beside the video on their way into the result: packets copied, or decoded and encoded again."""
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -153,15 +154,20 @@ class _Sound:
         self._resampler: av.AudioResampler | None = None
 
     def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
-        try:
-            frames = self._decoder.decode(packet)
-        except av.error.FFmpegError:
-            frames = []  # a damaged packet is a gap of some milliseconds
-        resampled = [part for frame in frames for part in self._resample(frame)]
+        made: list[av.Packet] = []
+        with contextlib.suppress(av.error.FFmpegError, ValueError):  # a damaged packet is a gap of some milliseconds
+            for frame in self._decoder.decode(packet):
+                made += self._encode(self._resample(frame))
         if packet is None:
-            resampled += self._rest()
-        made = [packet for frame in resampled for packet in self.out.encode(frame)]
-        return made + (self.out.encode(None) if packet is None else [])
+            made += self._encode([*self._rest(), None])
+        return made
+
+    def _encode(self, frames: Iterable[av.AudioFrame | None]) -> list[av.Packet]:
+        made: list[av.Packet] = []
+        for frame in frames:
+            with contextlib.suppress(av.error.FFmpegError):  # damage may decode to what is no number
+                made += self.out.encode(frame)
+        return made
 
     def _resample(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
         setup = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -179,7 +185,8 @@ class _Sound:
 
     def _sample_format(self, encoder: av.codec.Codec) -> str:
         """The source's sample format if the encoder takes it, planar or packed; else the deepest for deep sources."""
-        taken = [format_ for format_ in encoder.audio_formats]
+        # LAME ends the process where a sample is no number, as damaged sound may have it.
+        taken = [f for f in encoder.audio_formats if encoder.name != "libmp3lame" or not f.name.startswith("flt")]
         source = self._decoder.format
         alike = [f.name for f in taken if source is not None and f.packed.name == source.packed.name]
         deep = [f.name for f in taken if source is not None and source.bits > 16 and f.bits > 16]
@@ -206,7 +213,10 @@ class _Text:
         self.out.codec_context.subtitle_header = self._decoder.subtitle_header
 
     def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
-        shown = self._decoder.decode2(packet) if packet is not None else None
+        shown = None
+        if packet is not None:
+            with contextlib.suppress(av.error.FFmpegError):
+                shown = self._decoder.decode2(packet)
         if shown is None:
             return []
         made = self.out.codec_context.encode_subtitle(shown)

@@ -23,7 +23,7 @@ _SOUND = ("aac", "libopus", "libmp3lame", "flac", "pcm_s16le")  # tried in this 
 _TEXTS = ("mov_text", "webvtt", "subrip", "ass")
 _SAMPLE = 6  # packets of a stream that are tried
 _READ_AS = {".ts": "mpegts"}  # what tiny files are not recognized as
-_LOOKED_THROUGH = 3000  # packets of the file that are read to find those
+_LOOKED_THROUGH = 300  # packets of the file that are read to find those
 
 
 @dataclasses.dataclass
@@ -65,8 +65,9 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
     notes: list[str] = []
     left_out: list[str] = []
     with av.open(str(path), metadata_errors="replace") as source:
-        wanted = [stream for stream in source.streams if stream.index != video_index
-                  and not (stream.type == "audio" and not sound) and stream.name != "bin_data"]  # MP4's chapter titles
+        wanted = [stream for stream in source.streams
+                  if stream.index != video_index and (sound or stream.type != "audio")
+                  and _name(stream) != "bin_data"]  # MP4's chapter titles; chapters are carried over
         samples = _first_packets(source, [s for s in wanted if _is_timed(s) and not slow])
         for stream in wanted:
             what = f"{stream.type} stream {stream.index}"
@@ -77,7 +78,7 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
             if companion is None:
                 reason = (f": {output.suffix} files hold neither it nor anything it could be converted to"
                           if _is_timed(stream) else "")
-                left_out.append(f"{what} ({stream.name}){reason}")
+                left_out.append(f"{what} ({_name(stream)}){reason}")
                 continue
             chosen.append(companion)
             if companion.encoder is not None and audio_codec is None:
@@ -89,6 +90,10 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
     if lost_tags:
         left_out.append(f"tags that {output.suffix} files do not hold: {', '.join(lost_tags)}")
     return Companions(path, chosen, notes + [f"left out: {text}" for text in left_out], container_options)
+
+
+def _name(stream) -> str:
+    return getattr(stream, "name", None) or "unknown"  # PyAV's streams of unknown codecs have none
 
 
 def _is_timed(stream) -> bool:
@@ -150,8 +155,8 @@ def _layouts(layout: av.AudioLayout) -> list[str]:
         named = " channels" not in own
     except ValueError:
         named = False
-    usual = av.AudioLayout(f"{count}c").name
-    return list(dict.fromkeys([*([own] if named else []), usual, *(["5.1"] if count > 6 else []), "stereo", "mono"]))
+    usual = [av.AudioLayout(f"{count}c").name] if count else []
+    return list(dict.fromkeys([*([own] if named else []), *usual, *(["5.1"] if count > 6 else []), "stereo", "mono"]))
 
 
 def _first_packets(source, streams: list) -> dict[int, list[av.Packet]]:
@@ -188,7 +193,7 @@ def _fits(stream, companion: Companion, suffix: str, sample: list[av.Packet]) ->
         with av.open(file, format=_READ_AS.get(suffix)) as container:
             return any(found.type == stream.type and found.codec_context.codec.canonical_name == codec
                        for found in container.streams if found.codec_context is not None)
-    except (av.error.FFmpegError, ValueError):
+    except (av.error.FFmpegError, ValueError, TypeError, ArithmeticError):  # PyAV's own checks of odd parameters, too
         return False
     finally:
         if companion.encoder is not None and stream.codec_context.is_open:

@@ -116,8 +116,11 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
         matrix: display matrix of the result.
         video_index: number of the source's video stream, whose title and language are kept.
         step: called for each video packet.
+
+    Raises:
+        UserError: the container refuses the video's times.
     """
-    with contextlib.ExitStack() as stack:
+    with _refusals_named(target.suffix), contextlib.ExitStack() as stack:
         source = companions.path and stack.enter_context(av.open(str(companions.path), metadata_errors="replace"))
         container = stack.enter_context(av.open(str(target), "w", container_options=companions.container_options))
         container.flags |= av.container.Flags.bitexact.value  # no dates, no random numbers
@@ -152,6 +155,14 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
             if is_video:
                 step()
     return damaged
+
+
+@contextlib.contextmanager
+def _refusals_named(suffix: str) -> Iterator[None]:
+    try:
+        yield
+    except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+        raise UserError(f"{suffix} files do not take this video's times or data: write a .mkv file") from error
 
 
 def _chapters(source, span: Span, stretch: Fraction) -> list[dict]:

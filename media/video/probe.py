@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable
 from fractions import Fraction
 
+from common.errors import UserError
 from media.video.decode import Stamp, VideoSource
 from media.video.image_sequence import ImageSequence
 from media.video.scene_cuts import relations
@@ -54,6 +55,8 @@ def survey(source: VideoSource | ImageSequence, threshold: float, by_eye: bool =
     found = list(relations(planes_of_frames(), threshold, source.format.depth, by_eye))
     while len(stamps) > 1 and stamps[-1].corrupt:
         stamps.pop()
+    if not stamps:
+        raise UserError(f"no frame of {source.path} can be decoded")
     times, exact = _increasing(stamps, source)
     end = times[-1] + _last_duration(times, stamps[-1].duration, source)
     notes = list(source.notes)
