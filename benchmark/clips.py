@@ -1,4 +1,5 @@
 """What a benchmark is made of: clips, found in a dataset's folders and read from them."""
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -6,11 +7,38 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import natural_key
+from data.packed import reduce_area
+from data.windows import Clip as FrameSequence
 from media.image import is_image, list_images, read_bgr
 from media.resize import reduce_bicubic
 
 FACTOR = 4
 GROUND_TRUTH = ("gt", "hr")  # what folders of true frames are called
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video file, a packed cache or a generated scene.
+
+    Attributes:
+        video: gives frames by number.
+        index: the frame's number.
+        reduce: frames are reduced by this whole factor (averaging) first.
+    """
+    video: FrameSequence
+    index: int
+    reduce: int = 1
+
+    @property
+    def stem(self) -> str:
+        """What the frame would be called as a file."""
+        return f"{self.index:08d}"
+
+    def __str__(self) -> str:
+        return f"frame {self.index} of {self.video.name}"
+
+
+Source = Path | VideoFrame
 
 
 @dataclass(frozen=True)
@@ -22,36 +50,37 @@ class Target:
         timestep: 0 at the first of the two, 1 at the second.
         position: the frame's place in the clip, 0 for the first input.
         index: the frame's place in its video.
-        name: the frame's path below the dataset's videos, without suffix: what saved pictures are called.
-        path: the true frame.
+        name: the frame's path below the dataset's videos, without suffix: what saved images are called.
+        source: the ground truth.
     """
     pair: int
     timestep: float
     position: int
     index: int
     name: str
-    path: Path
+    source: Source
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Input frames (paths of the true high-resolution ones) and the frames scored for them."""
+    """Input frames (the high-resolution ones they are made from) and the frames scored for them."""
     name: str
     video: str
-    inputs: tuple[Path, ...]
+    inputs: tuple[Source, ...]
     targets: tuple[Target, ...]
 
 
 @dataclass
 class LoadedClip:
-    """A clip's pixels, uint8 BGR: low-resolution inputs, a quarter of the size a side, and the truth."""
+    """A clip's pixels, uint8 BGR: low-resolution inputs, a quarter of the size a side, and each target's ground truth.
+    """
     clip: Clip
-    inputs: dict[Path, np.ndarray]
-    truth: list[np.ndarray]
+    inputs: dict[Source, np.ndarray]
+    ground_truth: list[np.ndarray]
 
 
 def find_videos(root: Path, below: tuple[str, ...], names: list[str] | None, layout: str) -> dict[str, list[Path]]:
-    """Find the videos, one folder of pictures each, and list their frames.
+    """Find the videos, one folder of images each, and list their frames.
 
     Args:
         root: what the user gave; the videos are looked for in root / each of `below`, in this order.
@@ -59,7 +88,7 @@ def find_videos(root: Path, below: tuple[str, ...], names: list[str] | None, lay
         layout: one line that shows the user how the folder should look.
 
     Raises:
-        UserError: there is no such folder, a video is missing or holds no pictures.
+        UserError: there is no such folder, a video is missing or holds no images.
     """
     if not root.is_dir():
         raise UserError(f"no dataset at {root}: the folder should hold {layout}")
@@ -90,14 +119,14 @@ def _frames_folder(folder: Path) -> Path | None:
     return next((p for p in (folder, *inner) if any(map(is_image, p.iterdir()))), None)
 
 
-def sliding_clips(video: str, frames: list[Path], span: int, score_end: bool = False) -> list[Clip]:
+def sliding_clips(video: str, frames: list[Source], span: int, score_end: bool = False) -> list[Clip]:
     """Cut a video into clips whose two inputs are `span` frames apart; each starts where the last one ended.
 
     The scored frames are 0..span-1 of each clip (the next clip scores frame `span` as its own frame 0);
     with `score_end` the video's last clip scores its second input too.
     """
     if len(frames) <= span:
-        raise UserError(f"{frames[0].parent} has too few frames: {len(frames)}, at least {span + 1} are needed")
+        raise UserError(f"{video} has too few frames: {len(frames)}, at least {span + 1} are needed")
     starts = range(0, len(frames) - span, span)
     clips = []
     for start in starts:
@@ -108,48 +137,62 @@ def sliding_clips(video: str, frames: list[Path], span: int, score_end: bool = F
     return clips
 
 
-def crop_to_multiple(picture: np.ndarray) -> np.ndarray:
+def crop_to_multiple(image: np.ndarray) -> np.ndarray:
     """Cut right and bottom so that both sides are multiples of 4, as the field does before reducing."""
-    height, width = (side - side % FACTOR for side in picture.shape[:2])
-    return picture[:height, :width]
+    height, width = (side - side % FACTOR for side in image.shape[:2])
+    return image[:height, :width]
 
 
-def low_resolution(picture: np.ndarray) -> np.ndarray:
+def low_resolution(image: np.ndarray) -> np.ndarray:
     """uint8 HxWx3 -> uint8 (H/4)x(W/4)x3: MATLAB-style bicubic, rounded to 8 bits."""
-    return np.clip(np.rint(reduce_bicubic(picture, FACTOR)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(reduce_bicubic(image, FACTOR)), 0, 255).astype(np.uint8)
 
 
 def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
-    """Read a clip: truth cropped to multiples of 4, inputs reduced to 1/4 (or read from `lr`).
+    """Read a clip: ground truth cropped to multiples of 4, inputs reduced to 1/4 (or read from `lr`).
 
     Args:
         clip: what to read.
         lr: a folder that holds the low-resolution inputs under the same names as the dataset's videos.
 
     Raises:
-        UserError: a picture cannot be read, or sizes within the clip differ.
+        UserError: a frame cannot be read, or sizes within the clip differ.
     """
-    pictures = {target.path: None for target in clip.targets} | ({} if lr else {path: None for path in clip.inputs})
-    for path in pictures:
-        pictures[path] = crop_to_multiple(read_bgr(path))
-    height, width = pictures[clip.targets[0].path].shape[:2]
-    for path, picture in pictures.items():
-        if picture.shape[:2] != (height, width):
-            raise UserError(f"{path} is {picture.shape[1]}x{picture.shape[0]} (cropped to multiples of {FACTOR}), "
+    wanted = [target.source for target in clip.targets] + ([] if lr else list(clip.inputs))
+    images = {source: crop_to_multiple(image) for source, image in _read(wanted).items()}
+    height, width = images[clip.targets[0].source].shape[:2]
+    for source, image in images.items():
+        if image.shape[:2] != (height, width):
+            raise UserError(f"{source} is {image.shape[1]}x{image.shape[0]} (cropped to multiples of {FACTOR}), "
                             f"other frames of its clip {width}x{height}")
     if min(height, width) < 16:
-        raise UserError(f"{clip.targets[0].path} is too small to score: {width}x{height}, at least 16x16 is needed")
-    inputs = {path: low_resolution(pictures[path]) if lr is None else _read_low(lr, path, clip, (height, width))
-              for path in clip.inputs}
-    return LoadedClip(clip, inputs, [pictures[target.path] for target in clip.targets])
+        raise UserError(f"{clip.targets[0].source} is too small to score: {width}x{height}, at least 16x16 is needed")
+    inputs = {source: low_resolution(images[source]) if lr is None else _read_low(lr, source, clip, (height, width))
+              for source in clip.inputs}
+    return LoadedClip(clip, inputs, [images[target.source] for target in clip.targets])
 
 
-def _read_low(lr: Path, path: Path, clip: Clip, size: tuple[int, int]) -> np.ndarray:
+def _read(sources: Iterable[Source]) -> dict[Source, np.ndarray]:
+    """Each frame once; those of one video in one go, because videos are decoded from the last key frame on."""
+    images, numbers = {}, {}
+    for source in dict.fromkeys(sources):
+        if isinstance(source, Path):
+            images[source] = read_bgr(source)
+        else:
+            numbers.setdefault((source.video, source.reduce), set()).add(source.index)
+    for (video, reduce), indices in numbers.items():
+        ascending = sorted(indices)
+        for index, image in zip(ascending, video.read(ascending), strict=True):
+            images[VideoFrame(video, index, reduce)] = reduce_area(image, reduce)
+    return images
+
+
+def _read_low(lr: Path, source: Source, clip: Clip, size: tuple[int, int]) -> np.ndarray:
     folder = lr / clip.video
-    matches = [p for p in list_images(folder) if p.stem == path.stem] if folder.is_dir() else []
+    matches = [path for path in list_images(folder) if path.stem == source.stem] if folder.is_dir() else []
     if len(matches) != 1:
-        raise UserError(f"{len(matches) or 'no'} low-resolution pictures for {path.name} in {folder}: --lr should hold "
-                        f"<video>/<frame>.<any picture format> under the names of the true frames")
+        raise UserError(f"{len(matches) or 'no'} low-resolution images called {source.stem} in {folder}: --lr should "
+                        "hold <video>/<frame>.<any image format> under the names of the true frames")
     low = read_bgr(matches[0])
     if (low.shape[0] * FACTOR, low.shape[1] * FACTOR) != size:
         raise UserError(f"{matches[0]} is {low.shape[1]}x{low.shape[0]}, but a quarter of the true frame is "

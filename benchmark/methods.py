@@ -1,21 +1,30 @@
-"""What is benchmarked: a network, and the baseline every method must beat."""
+"""What is benchmarked: a network, and the baselines every network must beat."""
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.baseline import bicubic_blend
-from benchmark.clips import FACTOR, LoadedClip
+from benchmark.baseline import BASELINES
+from benchmark.clips import FACTOR, LoadedClip, Target
 
 if TYPE_CHECKING:
     from model import Predictor
 
+TITLES = {"safa": "SAFA", "safa_small": "SAFA small"} | {name: entry.title for name, entry in BASELINES.items()}
 
-class Bicubic:
-    """Bicubic enlargement and linear blending of the two inputs. Needs no weights."""
-    name = "bicubic"
+
+def title_of(name: str) -> str:
+    """What tables and pages call a method: a network's or baseline's title, any other name as it is."""
+    return TITLES.get(name, name)
+
+
+class BaselineMethod:
+    """One of `benchmark.baseline.BASELINES`. Needs no weights."""
     device = "cpu"
+
+    def __init__(self, name: str):
+        self.name = name
 
     def identity(self) -> dict[str, object]:
         """What identifies its results."""
@@ -23,19 +32,28 @@ class Bicubic:
 
     def predict(self, loaded: LoadedClip) -> list[np.ndarray]:
         """One HxWx3 float32 BGR frame in 0..255, not rounded, per target of the clip."""
-        size = loaded.truth[0].shape[:2]
-        return [bicubic_blend(*(loaded.inputs[path] for path in loaded.clip.inputs[target.pair:target.pair + 2]),
-                              target.timestep, *size) for target in loaded.clip.targets]
+        frames = {}
+        size = loaded.ground_truth[0].shape[:2]
+        for pair, targets in _by_pair(loaded):
+            inputs = (loaded.inputs[source] for source in loaded.clip.inputs[pair:pair + 2])
+            between = BASELINES[self.name].between(*inputs, [target.timestep for target in targets], size)
+            frames.update(zip((target.position for target in targets), between, strict=True))
+        return [frames[target.position] for target in loaded.clip.targets]
+
+    def gmac(self, loaded: LoadedClip) -> float | None:
+        """Multiply-adds are a measure of networks."""
+        return None
 
 
-class Network:
+class NetworkMethod:
     """A network through the user's door, its `Predictor`; each input frame is encoded once, also across clips."""
 
     def __init__(self, predictor: "Predictor"):
         self.predictor = predictor
         self.name = predictor.identity()["network"]
         self.device = str(predictor.device)
-        self._encoded: OrderedDict[Path, object] = OrderedDict()
+        self._encoded: OrderedDict[Hashable, object] = OrderedDict()
+        self._scales: dict[int, list[int]] = {}  # of the clip predicted last: position -> scale of each block
 
     def identity(self) -> dict[str, object]:
         """What identifies its results."""
@@ -44,17 +62,39 @@ class Network:
 
     def predict(self, loaded: LoadedClip) -> list[np.ndarray]:
         """One HxWx3 float32 BGR frame in 0..255, not rounded, per target of the clip."""
-        frames = {}
-        for pair in sorted({target.pair for target in loaded.clip.targets}):
-            targets = [target for target in loaded.clip.targets if target.pair == pair]
-            first, second = (self._encode(loaded, path) for path in loaded.clip.inputs[pair:pair + 2])
-            predicted = self.predictor.between(first, second, [target.timestep for target in targets], exact=True)
-            frames.update(zip((target.position for target in targets), predicted, strict=True))
+        frames, self._scales = {}, {}
+        for pair, targets in _by_pair(loaded):
+            first, second = (self._encode(loaded, source) for source in loaded.clip.inputs[pair:pair + 2])
+            details = []
+            predicted = self.predictor.between(first, second, [target.timestep for target in targets], details,
+                                               exact=True)
+            for target, frame, detail in zip(targets, predicted, details, strict=True):
+                frames[target.position], self._scales[target.position] = frame, detail.scales
         return [frames[target.position] * np.float32(255) for target in loaded.clip.targets]
 
-    def _encode(self, loaded: LoadedClip, path: Path) -> object:
-        if path not in self._encoded:
-            self._encoded[path] = self.predictor.encode(loaded.inputs[path], FACTOR)
+    def gmac(self, loaded: LoadedClip) -> float:
+        """Billions of multiply-adds for each frame of the clip predicted last, at the scales that were used.
+
+        Counted as in a video: every pair encodes one new frame, and its timesteps share what they can.
+        """
+        height, width = loaded.ground_truth[0].shape[:2]
+        total = 0.0
+        for _, targets in _by_pair(loaded):
+            cost = self.predictor.model.multiply_adds(height, width, [self._scales[t.position] for t in targets])
+            total += cost.frame + cost.pair + sum(cost.timesteps)
+        return total / len(loaded.clip.targets) / 1e9
+
+    def _encode(self, loaded: LoadedClip, source: Hashable) -> object:
+        if source not in self._encoded:
+            self._encoded[source] = self.predictor.encode(loaded.inputs[source], FACTOR)
             while len(self._encoded) > 2:  # a pair is all that is ever used together
                 self._encoded.popitem(last=False)
-        return self._encoded[path]
+        return self._encoded[source]
+
+
+Method = BaselineMethod | NetworkMethod
+
+
+def _by_pair(loaded: LoadedClip) -> Iterator[tuple[int, list[Target]]]:
+    for pair in sorted({target.pair for target in loaded.clip.targets}):
+        yield pair, [target for target in loaded.clip.targets if target.pair == pair]

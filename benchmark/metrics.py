@@ -1,11 +1,13 @@
-"""PSNR and SSIM as the field computes them, batched, in float64.
+"""PSNR and SSIM as the field computes them, batched, in float64; and tOF, a measure of flicker.
 
-All functions take (N, 3, H, W) tensors, BGR, any number type, values 0..255 (not necessarily whole:
-nothing is rounded here), on any device, and give one float64 figure per picture, (N,), on the CPU
-or on the tensors' device. No border is cut off.
+PSNR and SSIM take (N, 3, H, W) tensors, BGR, any number type, values 0..255 (not necessarily whole: nothing is
+rounded here), on any device, and give one float64 figure per image, (N,), on the CPU or on the tensors' device.
+No border is cut off.
 """
 import math
 
+import cv2
+import numpy as np
 import torch
 
 WINDOW, SIGMA = 11, 1.5  # SSIM's Gaussian: Wang et al. 2004
@@ -28,7 +30,7 @@ def luma(frames: torch.Tensor) -> torch.Tensor:
 def psnr_y(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """PSNR on Y in dB, peak 255; infinite where the two are the same."""
     _check(prediction, truth)
-    return _psnr((luma(prediction) - luma(truth)).square().mean((1, 2)))
+    return psnr_of_luma(luma(prediction), luma(truth))
 
 
 def psnr_rgb(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -38,22 +40,47 @@ def psnr_rgb(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def ssim_y(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """SSIM on Y: 11x11 Gaussian of sigma 1.5, positions where the window lies wholly inside the picture.
+    """SSIM on Y: 11x11 Gaussian of sigma 1.5, positions where the window lies wholly inside the image.
 
     Raises:
-        ValueError: the pictures differ in size, or are smaller than the window.
+        ValueError: the images differ in size, or are smaller than the window.
     """
     _check(prediction, truth)
     if min(truth.shape[2:]) < WINDOW:
-        raise ValueError(f"SSIM needs pictures of at least {WINDOW}x{WINDOW}, got {tuple(truth.shape[2:])}")
-    return _ssim(luma(prediction), luma(truth))
+        raise ValueError(f"SSIM needs images of at least {WINDOW}x{WINDOW}, got {tuple(truth.shape[2:])}")
+    return ssim_of_luma(luma(prediction), luma(truth))
 
 
-def psnr_ssim_y(prediction: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`psnr_y` and `ssim_y` together: Y is computed once."""
-    _check(prediction, truth)
-    x, y = luma(prediction), luma(truth)
-    return _psnr((x - y).square().mean((1, 2))), _ssim(x, y)
+def psnr_of_luma(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """`psnr_y` of (N, H, W) Y that is at hand."""
+    return _psnr((x - y).square().mean((1, 2)))
+
+
+def ssim_of_luma(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """`ssim_y` of (N, H, W) Y that is at hand."""
+    maps = torch.stack([x, y, x * x + y * y, x * y])  # the two variances are only ever needed as a sum
+    mean_x, mean_y, squares, products = _blur(_blur(maps, 2), 3)
+    covariance = products - mean_x * mean_y
+    means = mean_x.square() + mean_y.square()
+    similarity = ((2 * mean_x * mean_y + C1) * (2 * covariance + C2)) / ((means + C1) * (squares - means + C2))
+    return similarity.mean((1, 2))
+
+
+def flow_difference(before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]) -> float:
+    """tOF: how far the motion from one frame to the next is from the true motion, in pixels; 0 is best.
+
+    The mean Euclidean distance between two optical flows, of the predicted frames and of the true ones; each is
+    OpenCV's Farneback flow on gray frames of 8 bits with the settings of TecoGAN's evaluation (Chu et al., ACM
+    Transactions on Graphics 2020: 3 levels of 0.5, window 15, 3 iterations, neighbourhood 5, sigma 1.2).
+
+    Args:
+        before, after: the predicted and the true frame, HxWx3 BGR in 0..255.
+    """
+    grays = [[cv2.cvtColor(np.clip(np.rint(frame), 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY) for frame in pair]
+             for pair in zip(before, after, strict=True)]
+    predicted, true = (cv2.calcOpticalFlowFarneback(first, second, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+                       for first, second in grays)
+    return float(np.linalg.norm(predicted - true, axis=2).mean())
 
 
 def _exact(frames: torch.Tensor) -> torch.Tensor:
@@ -63,15 +90,6 @@ def _exact(frames: torch.Tensor) -> torch.Tensor:
 
 def _psnr(squared_error: torch.Tensor) -> torch.Tensor:
     return 10 * torch.log10(255.0**2 / squared_error)  # division by zero is infinity, as it should be
-
-
-def _ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    maps = torch.stack([x, y, x * x + y * y, x * y])  # the two variances are only ever needed as a sum
-    mean_x, mean_y, squares, products = _blur(_blur(maps, 2), 3)
-    covariance = products - mean_x * mean_y
-    means = mean_x.square() + mean_y.square()
-    similarity = ((2 * mean_x * mean_y + C1) * (2 * covariance + C2)) / ((means + C1) * (squares - means + C2))
-    return similarity.mean((1, 2))
 
 
 def _blur(maps: torch.Tensor, axis: int) -> torch.Tensor:

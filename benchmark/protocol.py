@@ -1,7 +1,7 @@
 """From a dataset's clips to figures: the options, the protocol's description, the run, what is written.
 
-The scripts beside this file (`vid4`, `vimeo90k`, `gopro`, `adobe240`) find a dataset's clips and say how
-they are averaged; everything else is here. To spread the clips over processes:
+The scripts beside this file (`vid4`, `vimeo90k`, `gopro`, `adobe240`, `folder`, `synthetic`) find a dataset's clips
+and say how they are averaged; everything else is here. To spread the clips over processes:
 
     torchrun --nproc_per_node 4 -m benchmark.gopro --root DIR
 """
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,15 +19,16 @@ import cv2
 import numpy as np
 import torch
 
+from benchmark.baseline import BASELINES
 from benchmark.clips import Clip
 from benchmark.evaluate import Scorer, evaluate
-from benchmark.methods import Bicubic, Network
-from benchmark.published import PUBLISHED
+from benchmark.measures import DEFAULT, MEASURES
+from benchmark.methods import BaselineMethod, Method, NetworkMethod, title_of
+from benchmark.published import published_figures
 from benchmark.report import write_report
-from benchmark.results import Records, average, figures_table
+from benchmark.results import Records, average, figures_table, write_csv, write_json
 from common import cli
 from common.errors import UserError
-from common.files import atomic_path
 from common.processes import Processes
 from model.settings import InferenceSettings, add_inference_arguments
 
@@ -53,8 +54,6 @@ class Protocol:
     enlargement: str = "cv2 bicubic (a = -0.75) on 8 bits, x4"
     y: str = Y_FORMULA
     border: str = "none cut off"
-    psnr: str = "on Y, peak 255; frames equal to the truth (infinite PSNR) are counted and left out of the means"
-    ssim: str = "on Y, 11x11 Gaussian window, sigma 1.5, valid region"
 
     def __post_init__(self) -> None:
         self.rounding = ("predictions are rounded to 8 bits before scoring" if self.rounded else
@@ -64,11 +63,17 @@ class Protocol:
     def rounded(self) -> bool:
         return self.name == "zsm"
 
-    def header(self) -> str:
-        lines = [f"{self.dataset}, protocol {self.name}"]
-        rows = {key: value for key, value in asdict(self).items()
+    def described(self, metrics: Sequence[str]) -> dict[str, object]:
+        """Every field, and how each of the metrics named is computed."""
+        return asdict(self) | {"metrics": {name: MEASURES[name].note for name in metrics}}
+
+    def header(self, metrics: Sequence[str]) -> str:
+        """The description as printed lines."""
+        rows = {key.replace("_", " "): value for key, value in asdict(self).items()
                 if key not in ("dataset", "name", "over", "figures", "expected_clips")}
-        return "\n".join(lines + [f"  {key.replace('_', ' '):15}{value}" for key, value in rows.items()])
+        rows |= {MEASURES[name].title: MEASURES[name].note for name in metrics}
+        lines = [f"  {key:15}{value}" for key, value in rows.items()]
+        return "\n".join([f"{self.dataset}, protocol {self.name}", *lines])
 
 
 def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -> argparse.ArgumentParser:
@@ -77,13 +82,18 @@ def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="the dataset, as described above")
     parser.add_argument("--protocol", choices=protocols, default=protocols[0],
                         help=f"how it is evaluated (default {protocols[0]})")
-    parser.add_argument("--method", choices=["network", "bicubic"], default="network",
-                        help="the network of --model, or bicubic enlargement with linear blending (default network)")
+    parser.add_argument("--method", choices=["network", *BASELINES], default="network",
+                        help="the network of --model, or a baseline: bicubic enlargement with linear blending "
+                        "(bicubic) or with optical flow, DIS, between the enlarged frames (flow); default network")
     parser.add_argument("--list", metavar="NAME|FILE", help=list_help)
     parser.add_argument("--lr", type=Path, metavar="DIR", help="read the low-resolution inputs, <video>/<frame>, from "
                         "here instead of making them")
     parser.add_argument("--limit", type=cli.positive_int, metavar="N", help="only the first N clips")
-    parser.add_argument("--lpips", action="store_true", help="measure LPIPS (AlexNet) too; needs the lpips package")
+    parser.add_argument("--metrics", nargs="+", action="extend", choices=[n for n in MEASURES if n not in DEFAULT],
+                        default=[], metavar="NAME", help="measure these too, beside PSNR and SSIM on Y: psnr_rgb, tof "
+                        "(flicker), lpips, dists (these two: pip install torchmetrics)")
+    parser.add_argument("--lpips", dest="metrics", action="append_const", const="lpips",
+                        help="short for --metrics lpips")
     parser.add_argument("--workers", type=cli.positive_int, default=4, metavar="N",
                         help="threads that read clips ahead (default 4)")
     output = parser.add_argument_group("output")
@@ -92,8 +102,9 @@ def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -
     output.add_argument("--fresh", action="store_true", help="do clips again that have records from an earlier run")
     output.add_argument("--save_images", action="store_true", help="save the predictions below --output, as PNG")
     output.add_argument("--json", type=Path, metavar="FILE", help="write figures, protocol and environment here")
+    output.add_argument("--csv", type=Path, metavar="FILE", help="write every frame's metrics here, a row per frame")
     output.add_argument("--report", type=Path, metavar="DIR", help="write a web page, index.html, here: tables, "
-                        "plots, pictures to compare (runs bicubic too)")
+                        "plots, images to compare (runs the baselines too)")
     add_inference_arguments(parser)
     return parser
 
@@ -105,65 +116,78 @@ def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None
             raise UserError(f"no folder {args.lr}: --lr should hold <video>/<frame> as {args.root} does")
         protocol = replace(protocol, lr=LR_READ)
     total, clips = len(clips), clips[:args.limit]
+    metrics = [name for name in MEASURES if name in DEFAULT or name in args.metrics]
     processes = Processes.from_environment()
     processes.join(timeout=timedelta(days=7))  # for a process that died: one may well be slower by hours
     try:
-        if processes.rank == 0:
-            print(protocol.header())
+        if processes.first:
+            print(protocol.header(metrics))
             if protocol.expected_clips not in (None, len(clips)):
                 print(f"note: {len(clips)} of {total} clips; the published figures are over "
                       f"{protocol.expected_clips} and do not compare")
         method = _make_method(args, processes)
         identity = method.identity()
-        if processes.rank == 0 and len(identity) > 1:
+        if processes.first and len(identity) > 1:
             print("  " + "method".ljust(15) + ", ".join(f"{key} {value}" for key, value in identity.items()
                                                         if key != "method"))
-        result, folder = _evaluate(args, protocol, clips, method, processes)
-        floor = None
-        if args.report and method.name != "bicubic":
-            floor, _ = _evaluate(args, protocol, clips, Bicubic(), processes, images=False)
-        if processes.rank > 0:
+        result, folder = _evaluate(args, protocol, clips, method, metrics, processes)
+        others = [BaselineMethod(name) for name in BASELINES if args.report and name != method.name]
+        baselines = [_evaluate(args, protocol, clips, other, metrics, processes, images=False)[0] for other in others]
+        if not processes.first:
             return
-        published = PUBLISHED.get((protocol.dataset, protocol.name), {})
-        print(figures_table(result["figures"], published, method.name))
+        print(figures_table(result["figures"], published_figures(result["protocol"]), title_of(method.name)))
         print(f"records: {folder}")
         if args.json:
-            with atomic_path(args.json) as temporary:
-                temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            write_json(args.json, result)
+        if args.csv:
+            write_csv(args.csv, [result])
         if args.report:
-            write_report(args.report, result, floor, published, clips, method, args.lr)
+            write_report(args.report, result, baselines, clips, [method, *others], args.lr)
             print(f"report: {args.report / 'index.html'}")
     finally:
         processes.leave()
 
 
-def _make_method(args: argparse.Namespace, processes: Processes) -> Bicubic | Network:
-    if args.method == "bicubic":
-        return Bicubic()
-    return Network(InferenceSettings.from_arguments(args, processes.local_rank).predictor())
+def _make_method(args: argparse.Namespace, processes: Processes) -> Method:
+    if args.method != "network":
+        return BaselineMethod(args.method)
+    return NetworkMethod(InferenceSettings.from_arguments(args, processes.local_rank).predictor())
 
 
-def _evaluate(args: argparse.Namespace, protocol: Protocol, clips: list[Clip], method: Bicubic | Network,
+def _evaluate(args: argparse.Namespace, protocol: Protocol, clips: list[Clip], method: Method, metrics: list[str],
               processes: Processes, images: bool = True) -> tuple[dict, Path]:
     """Evaluate one method. Returns (on the first process) everything known of the result, and the run's folder."""
     # Records are only gone on from if nothing differs that decides about the figures, the code included.
-    key = {"protocol": asdict(protocol), "root": str(args.root.resolve()), "lr": args.lr and str(args.lr.resolve()),
-           "lpips": args.lpips, "code": _code_hash(), "torch": torch.__version__} | method.identity()
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
+    described = protocol.described(metrics)
+    key = {"protocol": described, "root": str(args.root.resolve()) if args.root else None,
+           "lr": args.lr and str(args.lr.resolve()), "code": _code_hash(), "torch": torch.__version__}
+    digest = hashlib.sha256(json.dumps(key | method.identity(), sort_keys=True).encode()).hexdigest()[:10]
     folder = args.output / f"{protocol.dataset}-{protocol.name}-{method.name}-{digest}"
-    pictures = folder / "images" if args.save_images and images else None
-    by_name = evaluate(clips, method, Scorer(_metrics_device(method.device), args.lpips), Records(folder), processes,
-                       rounded=protocol.rounded, lr=args.lr, workers=args.workers, images=pictures, fresh=args.fresh)
-    if processes.rank > 0:
+    saved = folder / "images" if args.save_images and images else None
+    by_name = evaluate(clips, method, Scorer(_metrics_device(method.device), metrics), Records(folder), processes,
+                       rounded=protocol.rounded, lr=args.lr, workers=args.workers, images=saved, fresh=args.fresh)
+    if not processes.first:
         return {}, folder
-    records = list(by_name.values())
-    figures = {name: average(records, positions, protocol.over) for name, positions in protocol.figures.items()}
-    main = next(iter(figures.values()))
-    videos = {clip.video: None for clip in clips}
-    per_video = {video: average([r for r in records if r["video"] == video], next(iter(protocol.figures.values())),
-                                protocol.over) for video in videos} if len(videos) <= 100 else {}
-    return main | {"figures": figures, "protocol": asdict(protocol), **method.identity(), "per_video": per_video,
-                   "per_clip": records, "versions": versions(), "hardware": hardware(method.device)}, folder
+    return make_result(described, method.identity(), list(by_name.values()), method.device), folder
+
+
+def make_result(protocol: dict, identity: dict, records: list[dict], device: str = "cpu") -> dict:
+    """Everything known of a result, as --json writes it: figures, records, and all that explains them.
+
+    Args:
+        protocol: what the figures mean: `Protocol.described`, or at least its dataset, name, over, figures, metrics.
+        identity: what made the frames; its "method" is the method's name.
+        records: one per clip.
+    """
+    figures = {name: average(records, positions, protocol["over"]) for name, positions in protocol["figures"].items()}
+    main, counted = next(iter(figures.values())), next(iter(protocol["figures"].values()))
+    videos = list(dict.fromkeys(record["video"] for record in records))
+    per_video = {video: average([record for record in records if record["video"] == video], counted, protocol["over"])
+                 for video in videos} if len(videos) <= 100 else {}
+    gmac = [record["gmac"] for record in records if "gmac" in record]
+    return main | ({"gmac_per_frame": sum(gmac) / len(gmac)} if gmac else {}) | {
+        "figures": figures, "protocol": protocol, **identity, "per_video": per_video, "per_clip": records,
+        "versions": versions(), "hardware": hardware(device)}
 
 
 def _metrics_device(device: str) -> str:
@@ -173,7 +197,8 @@ def _metrics_device(device: str) -> str:
 def _code_hash() -> str:
     """A digest of the code that decides about figures."""
     digest = hashlib.sha256()
-    ours = (PROJECT / "benchmark" / f"{name}.py" for name in ("metrics", "clips", "baseline", "methods", "evaluate"))
+    names = ("metrics", "measures", "clips", "baseline", "methods", "evaluate")
+    ours = (PROJECT / "benchmark" / f"{name}.py" for name in names)
     for path in sorted([*PROJECT.glob("model/*.py"), PROJECT / "media/resize.py", *ours]):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ SOURCES = {
 }
 
 # (dataset, protocol) -> figure's name -> method -> (PSNR, SSIM)
-PUBLISHED: dict[tuple[str, str], dict[str, dict[str, tuple[float, float]]]] = {
+_PRINTED: dict[tuple[str, str], dict[str, dict[str, tuple[float, float]]]] = {
     ("vid4", "videoinr"): {"average": {
         "VideoINR": (25.61, 0.7709), "MoTIF": (25.79, 0.7745), "BF-STVSR": (25.85, 0.7772)}},
     ("gopro", "videoinr"): {
@@ -20,3 +20,10 @@ PUBLISHED: dict[tuple[str, str], dict[str, dict[str, tuple[float, float]]]] = {
     ("vimeo90k-medium", "zsm"): {"average": {"Zooming Slow-Mo": (35.41, 0.9361), "TMNet": (35.60, 0.9380)}},
     ("vimeo90k-slow", "zsm"): {"average": {"Zooming Slow-Mo": (33.36, 0.9138), "TMNet": (33.51, 0.9159)}},
 }
+
+
+def published_figures(protocol: dict) -> dict[str, dict[str, dict[str, float]]]:
+    """Figure's name -> method -> metric -> value, of a protocol as results hold it; {} if nothing was published."""
+    printed = _PRINTED.get((protocol.get("dataset"), protocol.get("name")), {})
+    return {figure: {method: dict(zip(("psnr", "ssim"), pair)) for method, pair in methods.items()}
+            for figure, methods in printed.items()}

@@ -1,12 +1,13 @@
-"""Per-clip records in .jsonl files that interrupted runs go on from, and what is averaged over them."""
+"""Per-clip records in .jsonl files that interrupted runs go on from, what is averaged over them, and tables of it."""
+import csv
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.measures import MEASURES, measured
 from common.errors import UserError
-
-MEASURES = ("psnr", "ssim", "lpips")
+from common.files import atomic_path
 
 
 class Records:
@@ -53,17 +54,10 @@ class Records:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def frame_record(target, psnr: float, ssim: float, lpips: float | None = None) -> dict:
-    """The record of one frame. JSON has no infinity: `psnr` is null where the frame equals the truth."""
-    record = {"frame": target.name, "position": target.position, "index": target.index,
-              "psnr": psnr if math.isfinite(psnr) else None, "ssim": ssim}
-    return record if lpips is None else record | {"lpips": lpips}
-
-
 def average(records: Sequence[dict], positions: Sequence[int] | None = None, over: str = "clips") -> dict:
     """Average over the frames of each clip (or video), then over clips (or videos).
 
-    Frames equal to the truth (infinite PSNR: black frames in practice) are left out of every mean.
+    Frames equal to the ground truth (infinite PSNR: black frames in practice) are left out of every mean.
 
     Args:
         records: one per clip.
@@ -71,51 +65,75 @@ def average(records: Sequence[dict], positions: Sequence[int] | None = None, ove
         over: "clips" or "videos".
 
     Returns:
-        psnr, ssim and, where measured, lpips (null if nothing is left to average); clips and frames counted;
+        Each metric that was measured (null if nothing is left to average); clips and frames counted;
         `infinite_clips` and `infinite_frames` of these, left out of the means.
     """
     groups: dict[str, list[dict]] = {}
     clips = frames = infinite_clips = infinite_frames = 0
+    names: dict[str, None] = {}
     for record in records:
         chosen = [frame for frame in record["frames"] if positions is None or frame["position"] in positions]
         finite = [frame for frame in chosen if frame["psnr"] is not None]
+        names |= dict.fromkeys(name for frame in chosen for name in measured(frame))
         clips += bool(chosen)
         frames += len(chosen)
         infinite_frames += len(chosen) - len(finite)
         infinite_clips += bool(chosen) and not finite
         groups.setdefault(record["clip" if over == "clips" else "video"], []).extend(finite)
-    result = {}
-    for measure in MEASURES:
-        means = [math.fsum(f[measure] for f in group) / len(group)
-                 for group in groups.values() if group and measure in group[0]]
-        if means or measure != "lpips":
-            result[measure] = math.fsum(means) / len(means) if means else None
-    return result | {"clips": clips, "frames": frames, "infinite_clips": infinite_clips,
-                     "infinite_frames": infinite_frames}
+    means = {name: _mean([_mean([frame.get(name) for frame in group]) for group in groups.values()]) for name in names}
+    return means | {"clips": clips, "frames": frames, "infinite_clips": infinite_clips,
+                    "infinite_frames": infinite_frames}
 
 
-def clip_psnr(record: dict) -> float | None:
-    """Mean PSNR of one clip's scored frames, averaged as in `average`; None if nothing is left to average."""
-    return average([record])["psnr"]
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return math.fsum(there) / len(there) if there else None
 
 
-def figures_table(figures: dict[str, dict], published: dict[str, dict[str, tuple[float, float]]], method: str) -> str:
+def clip_mean(record: dict, name: str = "psnr") -> float | None:
+    """A metric's mean over one clip's scored frames, averaged as in `average`; None if nothing is left to average."""
+    return average([record]).get(name)
+
+
+def format_figure(name: str, value: float | None, digits: int | None = None) -> str:
+    """A metric's value as tables show it; `digits`: other than its usual ones."""
+    return "-" if value is None else f"{value:.{MEASURES[name].digits if digits is None else digits}f}"
+
+
+def figures_table(figures: dict[str, dict], published: dict[str, dict[str, dict[str, float]]], method: str) -> str:
     """The figures as text: ours, and below each the published ones, marked as such."""
-    lpips = any("lpips" in figure for figure in figures.values())
-    lines = [f"{'':34}{'PSNR-Y':>9}{'SSIM-Y':>9}" + (f"{'LPIPS':>9}" if lpips else "") + f"{'clips':>8}{'frames':>8}"]
-    for name, figure in figures.items():
-        cells = [_number(figure["psnr"], 3), _number(figure["ssim"], 4)]
-        cells += [_number(figure.get("lpips"), 4)] if lpips else []
-        lines.append(f"{method + ', ' + name:34}" + "".join(f"{cell:>9}" for cell in cells)
+    names = measured(next(iter(figures.values())))
+    lines = [f"{'':38}" + "".join(f"{MEASURES[name].title:>12}" for name in names) + f"{'clips':>8}{'frames':>8}"]
+    for label, figure in figures.items():
+        lines.append(f"{method + ', ' + label:38}" + "".join(f"{format_figure(name, figure[name]):>12}"
+                                                             for name in names)
                      + f"{figure['clips']:>8}{figure['frames']:>8}")
-        for other, (psnr, ssim) in published.get(name, {}).items():
-            lines.append(f"{'  ' + other + ' (its paper)':34}{psnr:9.2f}{ssim:9.4f}")
+        for other, printed in published.get(label, {}).items():
+            cells = (format_figure(name, printed[name], 2 if name == "psnr" else None) if name in printed else ""
+                     for name in names)
+            lines.append(f"{'  ' + other + ' (its paper)':38}" + "".join(f"{cell:>12}" for cell in cells))
     main = next(iter(figures.values()))
     if main["infinite_frames"]:
-        lines.append(f"left out of the means: {main['infinite_frames']} frames equal to the truth (infinite PSNR), "
-                     f"{main['infinite_clips']} clips with no others")
+        lines.append(f"left out of the means: {main['infinite_frames']} frames equal to the ground truth (infinite "
+                     f"PSNR), {main['infinite_clips']} clips with no others")
     return "\n".join(lines)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def write_json(path: Path, result: dict) -> None:
+    """Write a result, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, results: Sequence[dict]) -> None:
+    """Write one row per scored frame of each result: where it is from, and every metric; empty where there is none."""
+    frames = [frame for result in results for record in result["per_clip"] for frame in record["frames"]]
+    names = measured({name: None for frame in frames for name in frame})
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "video", "clip", "frame", "index", "timestep", *names])
+        for result in results:
+            for record in result["per_clip"]:
+                for frame in record["frames"]:
+                    writer.writerow([result["method"], record["video"], record["clip"], frame["frame"], frame["index"],
+                                     frame.get("timestep"), *(frame.get(name) for name in names)])

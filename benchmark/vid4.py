@@ -21,7 +21,7 @@ from benchmark.protocol import Protocol, build_parser, main_of
 from common import cli
 from data.lists import read_list
 
-LAYOUT = ("GT/<video>/<frame>.png for the videos calendar, city, foliage, walk (any picture format; published with "
+LAYOUT = ("GT/<video>/<frame>.png for the videos calendar, city, foliage, walk (any image format; published with "
           "BasicVSR and Zooming Slow-Mo)")
 PROTOCOLS = {
     "videoinr": Protocol(

@@ -39,7 +39,7 @@ def septuplet(folder: Path, name: str) -> Clip:
     """The clip of one septuplet: four frames in, seven scored."""
     frames = list_images(folder) if folder.is_dir() else []
     if len(frames) != 7:
-        raise UserError(f"{folder} holds {len(frames)} pictures, not 7: --root should hold {LAYOUT}")
+        raise UserError(f"{folder} holds {len(frames)} images, not 7: --root should hold {LAYOUT}")
     targets = tuple(Target(min(k // 2, 2), k / 2 - min(k // 2, 2), k, k, f"{name}/{path.stem}", path)
                     for k, path in enumerate(frames))
     return Clip(name, name, tuple(frames[::2]), targets)

@@ -3,20 +3,25 @@
 Every frame is a flat grey, so reduction, enlargement and blending are exact, and the PSNR of a wrong frame, a
 wrong timestep or a wrong rounding is another number.
 """
+import csv
 import json
 import math
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+import torchvision
 
-from benchmark import adobe240, gopro, vid4, vimeo90k
+from benchmark import adobe240, baseline, compare, gopro, measures, vid4, vimeo90k
 from benchmark.clips import load_clip, sliding_clips
-from benchmark.methods import Bicubic, Network
+from benchmark.methods import BaselineMethod, NetworkMethod
 from common.errors import UserError
 from media.image import list_images
 from media.resize import reduce_bicubic
@@ -106,6 +111,19 @@ def test_vid4_protocols(monkeypatch, tmp_path, protocol):
         [*range(5), *range(9)] if zsm else [*range(4), *range(8)])
 
 
+@pytest.mark.parametrize("layout", ["HR/{}", "{}/hr", "GT/{}", "{}", "{}/GT"])
+def test_layouts_of_vid4(monkeypatch, tmp_path, layout):
+    """As people have it: with the reduced frames beside the true ones, per set or per video."""
+    for video in ("city", "walk"):
+        make_video(tmp_path / "data" / layout.format(video), 3)
+        if layout != "{}":
+            low = layout.replace("HR", "LR").replace("hr", "lr").replace("GT", "LR").format(video)
+            make_video(tmp_path / "data" / low, 3, shift=1)
+    result = run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data")
+    assert [f["frame"] for r in result["per_clip"] for f in r["frames"]] == ["city/0", "city/1", "walk/0", "walk/1"]
+    assert result["figures"]["frame 1"]["psnr"] == pytest.approx(blended_psnr(0, 2, 0.5, 1), abs=1e-6)
+
+
 def make_septuplets(root: Path, *names: str) -> None:
     for number, name in enumerate(names):
         make_video(root / "sequences" / name, 7, "im{}.png", shift=number)
@@ -142,8 +160,8 @@ def test_interrupted_run_goes_on(monkeypatch, tmp_path, nine_frames):
     records = next((tmp_path / "out").glob("*/results.jsonl"))
     lines = records.read_text().splitlines(keepends=True)
     records.write_text(lines[0] + lines[1] + lines[2][:40])  # killed while writing the third
-    predicted, predict = [], Bicubic.predict
-    monkeypatch.setattr(Bicubic, "predict", lambda self, loaded: predicted.append(loaded.clip.name)
+    predicted, predict = [], BaselineMethod.predict
+    monkeypatch.setattr(BaselineMethod, "predict", lambda self, loaded: predicted.append(loaded.clip.name)
                         or predict(self, loaded))
     assert run(monkeypatch, tmp_path, gopro, *arguments) == whole
     assert predicted == ["b/0", "b/8"]
@@ -205,7 +223,6 @@ def test_two_processes_count_each_clip_once(monkeypatch, tmp_path, nine_frames):
 
 
 def save_tiny(path: Path, seed: int = 0) -> SAFA:
-    import torch
     torch.manual_seed(seed)
     model = SAFA(channels=8, blocks=2).eval()
     save_model(model, path)
@@ -242,30 +259,113 @@ def test_network_equals_the_predictor_users_call(monkeypatch, tmp_path):
 def test_videoinr_frames_of_the_network_are_not_rounded(tmp_path):
     make_video(tmp_path / "a", 3)
     clip = sliding_clips("a", list_images(tmp_path / "a"), 2)[0]
-    network = Network(Predictor(save_tiny(tmp_path / "w.safetensors"), device="cpu"))
+    network = NetworkMethod(Predictor(save_tiny(tmp_path / "w.safetensors"), device="cpu"))
     frames = network.predict(load_clip(clip))
     assert all(frame.dtype == np.float32 and (frame != np.rint(frame)).any() for frame in frames)
 
 
-def test_lpips_is_optional(monkeypatch, tmp_path):
-    import torch
+def test_flow_baseline_follows_what_moves(monkeypatch, tmp_path):
+    """A texture that moves by 8 pixels a frame: blending shows it twice, flow where it is."""
+    random = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(random.integers(0, 256, (96, 240, 3), np.uint8), (0, 0), 5)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    folder = tmp_path / "data" / "a"
+    folder.mkdir(parents=True)
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), texture[:, 40 - 8 * i:168 - 8 * i])
+    psnr = {method: run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--method", method)["figures"]
+            for method in ("bicubic", "flow")}
+    assert psnr["flow"]["frame 0"] == psnr["bicubic"]["frame 0"]  # no motion to the frame itself
+    assert psnr["flow"]["frame 1"]["psnr"] > psnr["bicubic"]["frame 1"]["psnr"] + 6
+
+
+def test_a_baseline_is_its_entry(monkeypatch, tmp_path):
+    """Whatever stands in the table is run, and no other file has to know it."""
     make_video(tmp_path / "data" / "a", 3)
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(UserError, match="pip install lpips"):
-        run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--lpips")
+    black = baseline.Baseline("Black", lambda first, second, timesteps, size: [
+        np.zeros((*size, 3), np.float32) for _ in timesteps])
+    monkeypatch.setitem(baseline.BASELINES, "flow", black)
+    result = run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--method", "flow")
+    assert result["figures"]["frame 1"]["psnr"] == pytest.approx(20 * math.log10(255 / (grey(1) * 219 / 255)), abs=1e-6)
 
-    class Difference(torch.nn.Module):  # stands for the network: says what it was given
-        def forward(self, x, y):
-            assert x.shape == y.shape and x.dtype == torch.float32
-            return (x - y).abs().mean((1, 2, 3), keepdim=True)
 
-    fake = type(sys)("lpips")
-    fake.LPIPS = lambda **options: Difference()
-    monkeypatch.setitem(sys.modules, "lpips", fake)
-    result = run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--lpips")
-    wrong = abs((grey(0) + grey(2)) / 2 - grey(1)) / 127.5
-    assert [f["lpips"] for f in result["per_clip"][0]["frames"]] == pytest.approx([0, wrong], abs=1e-6)
-    assert result["figures"]["frame 1"]["lpips"] == pytest.approx(wrong, abs=1e-6)
+def test_a_metric_is_its_entry(monkeypatch, tmp_path, capsys):
+    """What stands in the table appears in records, means, printed table, CSV, page and comparisons."""
+    make_video(tmp_path / "data" / "a", 5)
+    monkeypatch.setitem(measures.MEASURES, "tof", measures.Measure(
+        "Worst error", 1, "", False, "the largest difference of a value", lambda device: lambda frames: [
+            float(np.abs(p.astype(float) - t).max()) for p, t in zip(frames.predicted, frames.ground_truth)]))
+    options = ["--root", tmp_path / "data", "--metrics", "tof", "--csv", tmp_path / "frames.csv"]
+    result = run(monkeypatch, tmp_path, vid4, *options, "--report", tmp_path / "page")
+    errors = [abs((grey(i - 1) + grey(i + 1)) / 2 - grey(i)) for i in (1, 3)]
+    assert [record["frames"][1]["tof"] for record in result["per_clip"]] == pytest.approx(errors, abs=1e-4)
+    assert result["figures"]["frame 1"]["tof"] == pytest.approx(np.mean(errors), abs=1e-4)
+    assert "Worst error" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "frames.csv").open()))
+    assert [float(row["tof"]) for row in rows[1::2]] == pytest.approx(errors, abs=1e-4)
+    assert [row["timestep"] for row in rows] == ["0.0", "0.5"] * 2 and rows[0]["psnr"] == ""
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "Worst error" in page and f"{np.mean(errors):.1f}" in page
+    compared = compare.text_table(compare.align([result, result]), ["one", "two"])
+    assert "Worst error     +0.0 [+0.0, +0.0]  better in 0 of 2 clips" in compared
+
+
+def test_flicker_is_measured_against_the_true_motion(monkeypatch, tmp_path):
+    """tOF, from its formula; a clip's first frame has none."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / "data" / "a"
+    folder.mkdir(parents=True)
+    texture = cv2.GaussianBlur(random.integers(0, 256, (64, 120, 3), np.uint8), (0, 0), 3)
+    frames = [np.ascontiguousarray(texture[:, 4 * i:80 + 4 * i]) for i in range(3)]
+    for i, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{i}.png"), frame)
+    result = run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--metrics", "tof", "--save_images",
+                 "--protocol", "zsm")
+    saved = [cv2.imread(str(next((tmp_path / "out").glob(f"*/images/a/{i}.png")))) for i in range(3)]
+    expected = []
+    for i in (1, 2):
+        flows = [cv2.calcOpticalFlowFarneback(*(cv2.cvtColor(f[k], cv2.COLOR_BGR2GRAY) for k in (i - 1, i)), None,
+                                              0.5, 3, 15, 3, 5, 1.2, 0) for f in (saved, frames)]
+        expected.append(np.sqrt(((flows[0] - flows[1]) ** 2).sum(2)).mean())
+    measured = [frame["tof"] for frame in result["per_clip"][0]["frames"]]
+    assert measured[0] is None and measured[1:] == pytest.approx(expected, abs=1e-6)
+    assert result["tof"] == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_learned_metrics_are_optional(monkeypatch, tmp_path):
+    make_video(tmp_path / "data" / "a", 3)
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    for name in ("lpips", "dists"):
+        with pytest.raises(UserError, match="pip install torchmetrics"):
+            run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--metrics", name)
+
+
+@pytest.mark.parametrize(("name", "network", "file"), [("lpips", "alexnet", "alexnet-owt-7be5be79.pth"),
+                                                       ("dists", "vgg16", "vgg16-397923af.pth")])
+def test_learned_metrics_need_their_weights(monkeypatch, tmp_path, name, network, file):
+    """Without the file and without a connection: one line that names it. With it (here: random) they measure."""
+    pytest.importorskip("torchmetrics")
+    make_video(tmp_path / "data" / "a", 3)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+    def offline(*arguments, **options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    arguments = [vid4, "--root", tmp_path / "data", "--metrics", name]
+    with pytest.raises(UserError, match=f"put https.*{file} into .*checkpoints"):
+        run(monkeypatch, tmp_path, *arguments)
+    if name == "dists":
+        return  # 500 MB of weights are too much for a test
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    torch.save(getattr(torchvision.models, network)(weights=None).state_dict(), folder / file)
+    for i in range(3):  # large enough for five layers
+        cv2.imwrite(str(tmp_path / "data" / "a" / f"{i}.png"), np.full((64, 64, 3), grey(i), np.uint8))
+    frames = run(monkeypatch, tmp_path, *arguments)["per_clip"][0]["frames"]
+    assert frames[0][name] == pytest.approx(0, abs=1e-6) and frames[1][name] > 0
 
 
 def test_bad_input_is_explained(monkeypatch, tmp_path, nine_frames):

@@ -1,6 +1,6 @@
 "use strict";
 
-// Compare two pictures: drag anywhere on the stage, or focus it and use the arrow keys (a real range input).
+// Compare two images: drag anywhere on the stage, or focus it and use the arrow keys (a real range input).
 for (const scene of document.querySelectorAll(".scene")) {
   const stage = scene.querySelector(".stage");
   const range = stage.querySelector("input");
