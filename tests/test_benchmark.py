@@ -382,7 +382,7 @@ def test_bad_input_is_explained(monkeypatch, tmp_path, nine_frames):
         (vid4, ["--root", tmp_path / "empty"], "no videos in .*empty: the folder should hold GT"),
         (vid4, ["--root", tmp_path / "short"], "too few frames: 2, at least 3"),
         (vid4, ["--root", tmp_path / "sizes"], "1.png is 48x40 .* other frames of its clip 48x32"),
-        (vid4, ["--root", tmp_path / "broken"], "2.png: not a picture"),
+        (vid4, ["--root", tmp_path / "broken"], "2.png: not an image"),
         (vid4, ["--root", tmp_path / "broken", "--lr", tmp_path / "none"], "no folder .*none"),
         (gopro, ["--root", nine_frames], "no videos in .*GOPRO_Large_all unpacks .*seungjunnah"),
         (gopro, ["--root", nine_frames, "--list", tmp_path / "none.txt"], "cannot read the list .*none.txt"),
@@ -406,7 +406,7 @@ def test_exit_code_and_one_line(tmp_path):
 
 @pytest.mark.skipif(not VID4.is_dir(), reason="the Vid4 benchmark is not here")
 def test_bicubic_on_vid4(monkeypatch, tmp_path):
-    """The published floor: 23.384 dB over 83 clips, 23.882 at frames that went in and 22.885 between."""
+    """The published baseline: 23.384 dB over 83 clips, 23.882 at frames that went in and 22.885 between."""
     result = run(monkeypatch, tmp_path, vid4, "--root", VID4, "--protocol", "videoinr")
     assert (result["clips"], result["frames"]) == (83, 166)
     assert result["psnr"] == pytest.approx(23.384, abs=5e-4)
