@@ -91,7 +91,7 @@ def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -
     parser.add_argument("--limit", type=cli.positive_int, metavar="N", help="only the first N clips")
     parser.add_argument("--metrics", nargs="+", action="extend", choices=[n for n in MEASURES if n not in DEFAULT],
                         default=[], metavar="NAME", help="measure these too, beside PSNR and SSIM on Y: psnr_rgb, tof "
-                        "(flicker), lpips, dists (these two: pip install torchmetrics)")
+                        "(flicker), lpips, dists (these two: pip install -r requirements-metrics.txt)")
     parser.add_argument("--lpips", dest="metrics", action="append_const", const="lpips",
                         help="short for --metrics lpips")
     parser.add_argument("--workers", type=cli.positive_int, default=4, metavar="N",

@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--common", action="store_true", help="score the frames found in both folders, ignore the rest")
     parser.add_argument("--metrics", nargs="+", action="extend", choices=[n for n in MEASURES if n not in ALWAYS],
                         default=[], metavar="NAME", help="measure these too: tof (flicker), lpips, dists (these two: "
-                        "pip install torchmetrics)")
+                        "pip install -r requirements-metrics.txt)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write every frame's metrics here, a row per frame")
     parser.add_argument("--workers", type=cli.positive_int, default=4, metavar="N", help="threads (default 4)")

@@ -336,7 +336,7 @@ def test_learned_metrics_are_optional(monkeypatch, tmp_path):
     make_video(tmp_path / "data" / "a", 3)
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     for name in ("lpips", "dists"):
-        with pytest.raises(UserError, match="pip install torchmetrics"):
+        with pytest.raises(UserError, match="pip install -r requirements-metrics.txt"):
             run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--metrics", name)
 
 
