@@ -1,4 +1,5 @@
 """Output times, pairs and timesteps, worked out by hand."""
+import dataclasses
 from fractions import Fraction
 
 import pytest
@@ -149,11 +150,12 @@ def test_frames_that_only_repeat_do_not_count_as_lost():
 def test_part_of_a_video_keeps_its_frames_times_scenes_and_repeats():
     source = SourceTimes(F(1, 10), [5, 15, 25, 35, 45, 55], 65, cuts={4}, repeats={1: 0, 2: 0})
     part = source.part(16, 50)
-    assert (part.times, part.end, part.numbers) == ([15, 25, 35, 45], 50, [1, 2, 3, 4])
+    assert (part.times, part.end, part.numbers) == ([15, 25, 35, 45], 55, [1, 2, 3, 4])
+    assert dataclasses.replace(source, end=165).part(16, 60).end == 60  # what stays for long may end earlier
     assert part.cuts == {3} and part.repeats == {1: 0}
     plan = make_plan(part, multi=2)
     assert jobs(plan) == [(1, 3, 0)] * 3 + [(1, 3, F(1, 2)), (1, 3, 1), (1, 3, 1), (4, 4, 0), (4, 4, 0)]
-    assert seconds(plan) == [F(k, 20) for k in (30, 40, 50, 60, 70, 80, 90, 95)]
+    assert seconds(plan) == [F(k, 20) for k in (30, 40, 50, 60, 70, 80, 90, 100)]
     assert source.part(0, 100).times == source.times
     for start, end in ((70, 80), (20, 20), (0, 5)):
         with pytest.raises(UserError, match="from 0.5 to 6.5 seconds"):

@@ -20,6 +20,8 @@ from video_files import (
 )
 
 from common.errors import UserError
+from media.image import write_image
+from media.video.decode import VideoSource
 
 F = Fraction
 
@@ -50,13 +52,14 @@ def test_part_of_a_video_with_its_sound_subtitles_and_chapters(tmp_path, suffix)
     begin = offset + F(first, 25)
     count = 2 * (1 + int((F("0.8") - begin - F(1, 10**4)) * 25))
     near(levels(tmp_path / "b.mkv"), [40 + 6 * first + 3 * min(k, count - 2) for k in range(count)], by=3)
+    length = F(count, 50)  # the last frame is shown for its whole time
     part = packets(tmp_path / "b.mkv", "audio")
-    kept = [(time - origin - begin, data) for time, data in sound if begin <= time - origin < F("0.8")]
+    kept = [(time - origin - begin, data) for time, data in sound if 0 <= time - origin - begin < length]
     assert len(part) == len(kept) >= 2
     if suffix == ".mkv":  # a transport stream's packets have headers of their own
         assert [data for _, data in part] == [data for _, data in kept]
     assert all(abs(time - expected) < F(2, 1000) for (time, _), (expected, _) in zip(part, kept))
-    assert abs(end_of(tmp_path / "b.mkv") - (F("0.8") - begin)) < F(1, 1000)
+    assert abs(end_of(tmp_path / "b.mkv") - length) < F(1, 1000)
     if suffix == ".mkv":
         assert times(tmp_path / "b.mkv") == [F(k, 50) for k in range(20)]
     if more:
@@ -79,6 +82,25 @@ def test_end_alone_and_start_alone(tmp_path):
     with pytest.raises(UserError, match="from 0 to 0.4 seconds"):
         run(source, tmp_path / "d.mp4", start=F(1))
     assert not (tmp_path / "d.mp4").exists()
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_only_the_part_is_looked_through(tmp_path, name, monkeypatch):
+    """With times to find frames by; an .avi has none to trust, and is counted from its beginning."""
+    source = write_levels(tmp_path / name, 100, step=2, options={"crf": "2", "g": "10", "bf": "3",
+                                                                            "x264-params": "b-adapt=0:scenecut=0"})
+    scanned = []
+    scan = VideoSource.scan
+    monkeypatch.setattr(VideoSource, "scan", lambda *given: (scanned.append(1) or found for found in scan(*given)))
+    run(source, tmp_path / "b.mkv", start=F(2), end=F("2.2"), multi=1)
+    first = 140 if name == "a.mp4" else 138  # the clock of an .avi with frames out of turn starts with 1
+    near(levels(tmp_path / "b.mkv"), [first + 2 * k for k in range(5)])
+    assert len(scanned) < 70 if name == "a.mp4" else len(scanned) >= 80
+    folder = tmp_path / "in"
+    for k in range(10):
+        write_image(folder / f"{k}.png", level_picture(40 + 10 * k))
+    run(folder, tmp_path / "c.mkv", start=F("0.2"), end=F("0.3"), multi=1)
+    near(levels(tmp_path / "c.mkv"), [90, 100, 110])
 
 
 @pytest.mark.parametrize("held", [2, 3])

@@ -2,6 +2,7 @@
 import collections
 import dataclasses
 import hashlib
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -110,12 +111,19 @@ class VideoSource:
             head = hashlib.sha256(file.read(1 << 16)).hexdigest()
         return [status.st_size, status.st_mtime_ns, head]
 
-    def scan(self) -> Iterator[tuple[Stamp, list[np.ndarray]]]:
-        """Decode everything once: each frame's stamp and planes. Damage ends it, or costs single frames; see notes."""
+    def scan(self, since: int | None = None, until: int | None = None) -> Iterator[tuple[Stamp, list[np.ndarray]]]:
+        """Decode everything once: each frame's stamp and planes. Damage ends it, or costs single frames; see notes.
+
+        since, until: times, in ticks, between which all frames are wanted; others may be left out.
+        """
         damage = Damage()
         count = interlaced = 0
         lost: set[str] = set()
-        for frame in self._frames(damage=damage):
+        around = int(1 / self.time_base)  # a second
+        frames = self._frames(damage=damage) if since is None else self._frames_since(since - around, damage)
+        for frame in frames:
+            if until is not None and frame.pts is not None and frame.pts > until + around:
+                break
             count += 1
             interlaced += frame.interlaced_frame
             lost.update(lost_with_the_frames(frame.side_data))
@@ -163,6 +171,12 @@ class VideoSource:
         near = max(stamps[0], stamps[first] - earlier)
         for start in (near, near - second, near - 4 * second, near - 16 * second, None):
             yield ((number_of[frame.pts], frame) for frame in self._frames(start) if frame.pts in number_of)
+
+    def _frames_since(self, start: int, damage: Damage) -> Iterator[av.VideoFrame]:
+        """Frames from a key frame at or before `start` on, or all if that fails."""
+        frames = self._frames(start, damage)
+        first = next(frames, None)
+        yield from self._frames(damage=damage) if first is None else itertools.chain([first], frames)
 
     def _frames(self, start: int | None = None, damage: Damage | None = None) -> Iterator[av.VideoFrame]:
         """The frames as they are worked on, from a key frame at or before `start` on, or all; none if that fails."""

@@ -46,16 +46,16 @@ class ImageSequence:
     def identity(self) -> list:
         return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in self.files]
 
-    def scan(self) -> Iterator[tuple[Stamp, list[np.ndarray]]]:
-        for number in range(len(self.files)):
-            yield Stamp(number, 1), [self._image(number)]
+    def scan(self, since: int | None = None, until: int | None = None) -> Iterator[tuple[Stamp, list[np.ndarray]]]:
+        for index in range(max(0, since or 0), len(self.files) if until is None else min(len(self.files), until)):
+            yield Stamp(index, 1), [self._image(index)]
 
-    def read(self, first: int, last: int, stamps: list[int] | None) -> Iterator[tuple[int, np.ndarray]]:
+    def read(self, first: int, last: int, stamps: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         for number in range(first, last + 1):
-            yield number, self._image(number)
+            yield number, self._image(stamps[number])
 
-    def _image(self, number: int) -> np.ndarray:
-        file = self.files[number]
+    def _image(self, index: int) -> np.ndarray:
+        file = self.files[index]
         image = read_image(file)
         if image.shape[:2] != self.shape or image.dtype != self.dtype:
             raise UserError(f"{file} is {image.shape[1]}x{image.shape[0]} {image.dtype}, unlike {self.files[0]} "

@@ -64,6 +64,8 @@ class VideoJob:
             self.source = ImageSequence(source, fps_in)
         else:
             self.source = VideoSource(source, options.deinterlace)
+        # Players count an MPEG stream's time from its start, wherever its clock begins.
+        self.origin = origin_of(self.source.path.absolute()) if isinstance(self.source, VideoSource) else Fraction(0)
         frame = self.source.format
         codec = options.codec or default_codec(self.output.suffix, frame.colour.transfer)
         self.encoding = choose_encoding(codec, options.crf, options.preset, options.pix_fmt, frame.depth, frame.hdr)
@@ -168,7 +170,8 @@ class VideoJob:
             declared = self.source.declared
             total = round(declared * self.source.rate) if declared else None
             with tqdm(desc="looking through", total=total, unit="frame", disable=not progress, leave=False) as bar:
-                found = survey(self.source, self.options.scene_threshold, self.options.dedup > 0, bar.update)
+                found = survey(self.source, self.options.scene_threshold, self.options.dedup > 0,
+                               *self._edges(self.source.time_base), bar.update)
             store.save("survey.json", found.to_json())
             return found
         return Survey.from_json(saved)
@@ -177,16 +180,12 @@ class VideoJob:
         """The output frames, tried out on the encoder: now that the times are known, everything is."""
         options, times = self.options, found.times
         tick = times.time_base
-        # Players count an MPEG stream's time from its start, wherever its clock begins.
-        origin = origin_of(self.source.path.absolute()) if isinstance(self.source, VideoSource) else Fraction(0)
-        since = until = None
-        if options.start is not None or options.end is not None:
-            start = times.times[0] if options.start is None else round((options.start + origin) / tick)
-            end = times.end if options.end is None else round((options.end + origin) / tick)
-            times = times.part(start, end)
-            if options.start is not None:
-                since = origin = times.times[0] * tick
-            until = times.end * tick if options.end is not None else None
+        start, end = self._edges(tick)
+        if start is not None or end is not None:
+            times = times.part(times.times[0] if start is None else start, times.end if end is None else end)
+        since = None if start is None else times.times[0] * tick
+        until = None if end is None else times.end * tick
+        origin = self.origin if since is None else since
         self.span = Span(origin, since, until)
         plan = make_plan(times.counted_from(round(origin / tick)), options.multi, options.fps, options.slowmo,
                          options.dedup)
@@ -200,6 +199,12 @@ class VideoJob:
                     say(note)
             try_output(self.output, self.encoding, self.shape, self.companions)
         return plan
+
+    def _edges(self, tick: Fraction) -> tuple[int | None, int | None]:
+        """--start and --end in ticks of the source's clock."""
+        start, end = ((None if edge is None else round((edge + self.origin) / tick))
+                      for edge in (self.options.start, self.options.end))
+        return start, end
 
     def _plan_companions(self, slow: bool) -> None:
         video = isinstance(self.source, VideoSource)

@@ -35,19 +35,28 @@ class Survey:
         return cls(times, data["stamps"], data["notes"])
 
 
-def survey(source: VideoSource | ImageSequence, threshold: float, by_eye: bool = False,
-           step: Callable[[], object] = lambda: None) -> Survey:
+def survey(source: VideoSource | ImageSequence, threshold: float, by_eye: bool = False, since: int | None = None,
+           until: int | None = None, step: Callable[[], object] = lambda: None) -> Survey:
     """Decode the source from end to end, a frame at a time; `step` is called for each.
 
     Of a file that is cut off, what can be decoded whole is taken, and a note says so.
 
     Args:
         threshold, by_eye: see `media.video.scene_cuts.relations`.
+        since, until: times in ticks of the source, outside of which frames may be left out.
     """
+    found = _survey(source, threshold, by_eye, since, until, step)
+    if found.stamps is None and since is not None:  # frames are counted from the beginning then
+        found = _survey(source, threshold, by_eye, None, until, step)
+    return dataclasses.replace(found, notes=list(dict.fromkeys(found.notes)))
+
+
+def _survey(source: VideoSource | ImageSequence, threshold: float, by_eye: bool, since: int | None, until: int | None,
+            step: Callable[[], object]) -> Survey:
     stamps: list[Stamp] = []
 
     def planes_of_frames():
-        for stamp, planes in source.scan():
+        for stamp, planes in source.scan(since, until):
             stamps.append(stamp)
             step()
             yield planes
@@ -60,7 +69,7 @@ def survey(source: VideoSource | ImageSequence, threshold: float, by_eye: bool =
     times, exact = _increasing(stamps, source)
     end = times[-1] + _last_duration(times, stamps[-1].duration, source)
     notes = list(source.notes)
-    if source.declared is not None:
+    if source.declared is not None and until is None:
         missing = source.declared - end * source.time_base
         if missing > Fraction(1, 10) and missing > 2 / source.rate:
             notes.append(f"the file is cut off or damaged: {float(end * source.time_base):.2f} of "

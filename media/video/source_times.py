@@ -73,7 +73,9 @@ class SourceTimes:
         return dataclasses.replace(self, time_base=self.time_base / per_tick, times=times, end=end)
 
     def part(self, start: int, end: int) -> "SourceTimes":
-        """From the frame on the screen at tick `start` until tick `end`, at which the last frame ends.
+        """From the frame on the screen at tick `start` until tick `end`.
+
+        The last frame is shown for its whole time, unless it would stay for longer than a frame usually does.
 
         Raises:
             UserError: nothing lies between the two.
@@ -81,9 +83,12 @@ class SourceTimes:
         first = max(0, bisect.bisect_right(self.times, start) - 1)
         stop = bisect.bisect_left(self.times, end)
         if first >= stop or start >= min(end, self.end):
-            first, end = (float(time * self.time_base) for time in (self.times[0], self.end))
-            raise UserError(f"nothing lies between --start and --end: the video goes from {first:g} to {end:g} seconds")
-        return dataclasses.replace(self._only(list(range(first, stop))), end=min(end, self.end))
+            begins, ends = (float(time * self.time_base) for time in (self.times[0], self.end))
+            raise UserError("nothing lies between --start and --end: the video lasts from "
+                            f"{begins:g} to {ends:g} seconds")
+        whole = [*self.times, self.end][stop]
+        usual = (self.end - self.times[0]) / len(self.times)
+        return dataclasses.replace(self._only(list(range(first, stop))), end=whole if whole - end < usual else end)
 
     def counted_from(self, tick: int) -> "SourceTimes":
         """The same, with the clock at 0 at `tick`."""
