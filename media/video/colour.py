@@ -8,7 +8,7 @@ import dataclasses
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace
 
 from common.errors import UserError
 
@@ -16,8 +16,8 @@ RGB, BT709, UNSPECIFIED = 0, 1, 2
 # Kr and Kb by ITU-T H.273 matrix coefficients: luma = Kr R + (1 - Kr - Kb) G + Kb B.
 _LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087),
          9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
-_BEST = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-            | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP)
+# SWS_BICUBIC, ACCURATE_RND, BITEXACT, FULL_CHR_H_INT and FULL_CHR_H_INP of libswscale: PyAV names them from 18 on.
+_BEST = 0x4 | 0x40000 | 0x80000 | 0x2000 | 0x4000
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,7 @@ class CompanionWriter:
             stream = source.streams[companion.index]
             feed = feed_for(container, stream, companion)
             feed.out.metadata.update(still_true(stream.metadata))
-            feed.out.disposition = stream.disposition
+            feed.out.disposition = stream.disposition.value
             if stream.type != "attachment":
                 self._feeds[companion.index] = feed
 

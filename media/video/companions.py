@@ -76,8 +76,8 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
                 continue
             companion = _ways(stream, output.suffix.lower(), samples.get(stream.index, []), audio_codec)
             if companion is None:
-                reason = (f": {output.suffix} files hold neither it nor anything it could be converted to"
-                          if _is_timed(stream) else "")
+                reason = "" if not _is_timed(stream) else f": {output.suffix} files do not hold it" + (
+                    " or anything it could be converted to" if audio_codec != "copy" else "")
                 left_out.append(f"{what} ({_name(stream)}){reason}")
                 continue
             chosen.append(companion)

@@ -154,7 +154,7 @@ class VideoJob:
             return
         self._plan_companions(options.slowmo)
         self.notes += [*self.encoding.notes, *self.companions.notes]
-        try_output(output, self.encoding, self.shape, self.companions)
+        try_output(output, self.encoding, self.shape, self.companions, self.source.format.matrix)
         size, padded = (self.shape.width, self.shape.height), padded_size(self.shape.width, self.shape.height,
                                                                           self.encoding.pix_fmt)
         if size != padded:

@@ -22,12 +22,17 @@ _MOV = ("mp4", "mov", "ipod")  # what libav calls .mp4, .mov, .m4v
 _SPECIAL_START = ("mpegts", "mpeg")  # formats whose clock starts anywhere: their times are counted from the start
 
 
-def try_output(output: Path, encoding: Encoding, shape: Shape, companions: Companions) -> None:
+def try_output(output: Path, encoding: Encoding, shape: Shape, companions: Companions,
+               matrix: tuple[int, ...] | None = None) -> None:
     """Begin a file like the final one beside it, so that what cannot work is found before long work.
 
     Raises:
-        UserError: the encoder refuses its settings or the size, or the container the streams.
+        UserError: the encoder refuses its settings or the size, or the container the streams; or there is a display
+            `matrix`, which PyAV writes from 18 on.
     """
+    if matrix and not hasattr(av.VideoStream, "set_display_matrix"):
+        raise UserError(f"the video is turned when it is shown, which PyAV {av.__version__} cannot write down: update "
+                        "it to 18 (from Python 3.11 on), or give --png")
     path = output.with_name(f".{output.stem}.{os.getpid()}.trial{output.suffix}")
     try:
         _try_encoder(path, encoding, shape)
@@ -138,7 +143,7 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
             container.metadata.update(still_true(source.metadata))
             if video_index is not None:
                 video.metadata.update(still_true(source.streams[video_index].metadata))
-                video.disposition = source.streams[video_index].disposition
+                video.disposition = source.streams[video_index].disposition.value
             chapters = _chapters(source, span, plan.stretch)
             if chapters:
                 container.set_chapters(chapters)
