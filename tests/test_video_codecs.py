@@ -54,6 +54,7 @@ def test_hdr10_metadata_that_is_not_carried_is_named(tmp_path):
 
 def test_codec_for_those_who_name_none(tmp_path):
     assert codecs.default_codec(".mp4") == "h264" and codecs.default_codec(".webm") == "av1"
+    assert codecs.default_codec(".m4v", transfer=16) == "h264"  # the container holds no HEVC
     run(write_hdr(tmp_path / "a.mkv", transfer=18, metadata=False), tmp_path / "b.mp4", multi=1)
     assert described(tmp_path / "b.mp4")[:3] == ("hevc", "yuv420p10le", 18)  # HLG needs no metadata
     run(write_levels(tmp_path / "c.mkv", 3), tmp_path / "d.mp4", multi=1)

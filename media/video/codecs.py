@@ -80,7 +80,7 @@ def default_codec(suffix: str = "", transfer: int = colour.UNSPECIFIED) -> str:
     """The codec for those who name none: one that the container holds, and for HDR one whose players show HDR."""
     if suffix.lower() == ".webm":
         return "av1"
-    return "hevc" if hdr.is_hdr(transfer) else "h264"
+    return "hevc" if hdr.is_hdr(transfer) and suffix.lower() != ".m4v" else "h264"
 
 
 def choose_encoding(codec: str = "h264", crf: float | None = None, preset: str | None = None,
