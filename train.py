@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 
 from common import cli
 from common.errors import UserError
+from data.degradation import make_degradation
 from data.open import open_mixture
 from data.stream import TrainingStream, next_batch
-from degradation import make_degradation
 from model.checkpoint import load_model, save_model
 from model.loss import LOSSES, Perceptual, flow_loss, three_frame_loss
 from model.prepare import DTYPES, compile_parts, resolve_precision

@@ -8,9 +8,9 @@ import numpy as np
 from common.errors import UserError
 from common.files import natural_key
 from data.packed import reduce_area
-from data.windows import Clip as FrameSequence
+from data.windows import FrameSequence
 from media.image import is_image, list_images, read_bgr
-from media.resize import reduce_bicubic
+from media.resize import low_resolution
 
 FACTOR = 4
 GROUND_TRUTH = ("gt", "hr")  # what folders of true frames are called
@@ -143,11 +143,6 @@ def crop_to_multiple(image: np.ndarray) -> np.ndarray:
     return image[:height, :width]
 
 
-def low_resolution(image: np.ndarray) -> np.ndarray:
-    """uint8 HxWx3 -> uint8 (H/4)x(W/4)x3: MATLAB-style bicubic, rounded to 8 bits."""
-    return np.clip(np.rint(reduce_bicubic(image, FACTOR)), 0, 255).astype(np.uint8)
-
-
 def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
     """Read a clip: ground truth cropped to multiples of 4, inputs reduced to 1/4 (or read from `lr`).
 
@@ -167,8 +162,8 @@ def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
                             f"other frames of its clip {width}x{height}")
     if min(height, width) < 16:
         raise UserError(f"{clip.targets[0].source} is too small to score: {width}x{height}, at least 16x16 is needed")
-    inputs = {source: low_resolution(images[source]) if lr is None else _read_low(lr, source, clip, (height, width))
-              for source in clip.inputs}
+    inputs = {source: _read_low(lr, source, clip, (height, width)) if lr else
+              low_resolution(images[source], FACTOR, rounded=True) for source in clip.inputs}
     return LoadedClip(clip, inputs, [images[target.source] for target in clip.targets])
 
 
@@ -183,7 +178,7 @@ def _read(sources: Iterable[Source]) -> dict[Source, np.ndarray]:
     for (video, reduce), indices in numbers.items():
         ascending = sorted(indices)
         for index, image in zip(ascending, video.read(ascending), strict=True):
-            images[VideoFrame(video, index, reduce)] = reduce_area(image, reduce)
+            images[VideoFrame(video, index, reduce)] = np.asarray(reduce_area(image, reduce))
     return images
 
 

@@ -54,16 +54,16 @@ def listed_clips(root: Path, listing: Path) -> list[FrameFolder] | list[PackedCl
 
 
 def video_folders(root: Path) -> dict[str, Path]:
-    """Every folder of pictures by its name, in the field's layout or right in `root`."""
+    """Every folder of images by its name, in the field's layout or right in `root`."""
     folders = {}
     for place in (root, root / "frame"):
         for base in (place, place / "train", place / "valid", place / "test"):
             for folder in sorted(base.iterdir()) if base.is_dir() else ():
-                if folder.is_dir() and not folder.name.startswith(".") and _holds_pictures(folder):
+                if folder.is_dir() and not folder.name.startswith(".") and _holds_images(folder):
                     folders.setdefault(folder.name, folder)
     return folders
 
 
-def _holds_pictures(folder: Path) -> bool:
+def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as entries:  # stops at the first one: a video has thousands
         return any(is_image(entry.name) for entry in entries)

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from data import adobe240, vimeo90k
-from data.frames import CorruptFrame, FrameFolder, VideoFile, find_clips, read_picture
+from data.frames import CorruptFrame, FrameFolder, VideoFile, find_clips, read_frame
 from data.lists import choose, read_list
 from data.packed import is_packed, open_packed
 
@@ -55,7 +55,7 @@ def _clips(name: str, root: Path, list_file: Path | None) -> list:
 def _problems(clip: FrameFolder | VideoFile | vimeo90k.Septuplet) -> Iterator[str]:
     if isinstance(clip, VideoFile):
         try:
-            promised, decoded = len(clip), sum(1 for _ in clip)
+            promised, decoded = len(clip), sum(1 for _ in clip.frames())
             if decoded != promised:
                 yield f"{clip.path}: {promised} frames in the file, {decoded} can be decoded"
         except CorruptFrame as error:
@@ -67,7 +67,7 @@ def _problems(clip: FrameFolder | VideoFile | vimeo90k.Septuplet) -> Iterator[st
     size = None
     for file in clip.files:
         try:
-            shape = read_picture(file).shape[:2]
+            shape = read_frame(file).shape[:2]
         except CorruptFrame as error:
             yield str(error)
             continue

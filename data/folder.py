@@ -4,36 +4,13 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from data.differences import differences_of, moving
 from data.frames import find_clips
 from data.lists import choose, read_list
 from data.packed import PackedClip, is_packed, open_packed
 from data.windows import Windows, check_gaps, every_window
 
 HELD_OUT = 0.1   # share of each clip's frames, at its end, kept for validation where no lists are given
-_CUT = 25.0      # grey levels between neighbours: more is a scene cut or a flash (of the picture at 1/4)
-_STATIC = 1.0    # grey levels over the window: less is a camera on a tripod with nothing happening
-_REPEATED = 0.1  # share of the window's mean difference: less is a repeated frame
-
-
-def moving(differences: np.ndarray, gap: int) -> np.ndarray:
-    """Which windows have motion worth learning from, by the differences between neighbouring frames.
-
-    Left out are windows where nothing moves, with a scene cut, or with a repeated frame (in those the
-    frame in the middle is not where its timestep says).
-
-    Args:
-        differences: (frames - 1,) mean absolute difference between each frame and the next, in grey levels.
-        gap: frames from a window's first to its last.
-
-    Returns:
-        (frames,) bool by the window's first frame; False where the window does not fit.
-    """
-    usable = np.zeros(len(differences) + 1, bool)
-    if len(differences) >= gap:
-        inside = np.lib.stride_tricks.sliding_window_view(differences, gap)
-        repeated = inside.min(1) < _REPEATED * inside.mean(1)
-        usable[:len(inside)] = (inside.sum(1) > _STATIC) & (inside.max(1) < _CUT) & ~repeated
-    return usable
 
 
 def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None = None,
@@ -42,9 +19,9 @@ def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None
     """Windows of the clips under `root`, which may be a packed cache.
 
     The last tenth of each clip (`held_out`) is for validation and the rest for training. A list of clip names,
-    one per line, chooses the clips; validation on a list takes all of each. A packed cache knows how much
-    neighbouring frames differ: windows without motion, with cuts or with repeated frames are left out.
-    Crops without motion are drawn again, up to three times.
+    one per line, chooses the clips; validation on a list takes all of each. Windows without motion, with cuts or
+    with repeated frames are left out (`data.differences`): a packed cache knows them, of other folders they are looked
+    for once, which takes as long as decoding everything. Crops without motion are drawn again, up to three times.
 
     Raises:
         UserError: nothing found, the list names missing clips, or a clip is too short or too small.
@@ -52,18 +29,18 @@ def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None
     gaps = check_gaps(gap)
     clips = open_packed(root) if is_packed(root) else find_clips(root)
     if not clips:
-        raise UserError(f"{root} holds no videos, no folders of pictures and no packed cache")
+        raise UserError(f"{root} holds no videos, no folders of images and no packed cache")
     if list_file is not None:
         clips = choose(clips, read_list(list_file), list_file, root)
+    known = ([clip.differences for clip in clips] if isinstance(clips[0], PackedClip)
+             else differences_of(clips, root))
     allowed = []
-    for clip in clips:
+    for clip, differences in zip(clips, known, strict=True):
         # Training on a list keeps off the last tenth too: validation without a list is on that of every clip.
         whole = split == "val" and list_file is not None
         first, end = (0, len(clip)) if whole else _share(len(clip), split, held_out, min(gaps))
         table = every_window(len(clip), gaps, first, end)
-        if isinstance(clip, PackedClip):
-            table &= np.stack([moving(clip.differences, gap) for gap in gaps])
-        allowed.append(table)
+        allowed.append(table & np.stack([moving(differences, gap) for gap in gaps]))
     dataset = Windows(clips, gaps, allowed, crop, reduce, crop_tries=4, skip_corrupt=skip_corrupt)
     if not len(dataset):
         hint = " or, to train without validation, --val_every 0" if split == "val" else ""

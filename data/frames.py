@@ -1,16 +1,20 @@
-"""Clips: sequences of frames on disk, as folders of pictures or as video files, read at random."""
+"""Clips: sequences of frames on disk, as folders of images or as video files, read at random."""
+import collections
+import concurrent.futures
 import contextlib
 import functools
-from collections import Counter
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 from common.errors import UserError
 from common.files import natural_key
-from media.image import is_image, list_images, read_bgr
+from media.image import is_image, list_images, read_bgr, to_display
+from media.video import colour
 
 VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv"}
 
@@ -19,7 +23,7 @@ class CorruptFrame(UserError):
     """A frame that cannot be read, or is missing; the message names its file."""
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_frame(path: Path) -> np.ndarray:
     """HxWx3 uint8 BGR, as stored. Raises CorruptFrame if the file is missing, damaged or no image."""
     try:
         return read_bgr(path)
@@ -28,7 +32,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 class FrameFolder:
-    """The pictures of one folder, in natural order."""
+    """The images of one folder, in natural order."""
 
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name
@@ -39,7 +43,7 @@ class FrameFolder:
 
     def size(self) -> tuple[int, int]:
         """(height, width) of the first frame."""
-        return read_picture(self.files[0]).shape[:2]
+        return read_frame(self.files[0]).shape[:2]
 
     @functools.cached_property
     def missing(self) -> list[tuple[int, int]]:
@@ -51,7 +55,7 @@ class FrameFolder:
         if len(numbers) < 2 or None in numbers:
             return []
         steps = np.diff(numbers)
-        step = Counter(steps.tolist()).most_common(1)[0][0]
+        step = collections.Counter(steps.tolist()).most_common(1)[0][0]
         if step <= 0:
             return []
         return [(int(i) + 1, int(steps[i]) // step - 1) for i in np.flatnonzero(steps > step)]
@@ -59,13 +63,15 @@ class FrameFolder:
     def read(self, indices: list[int]) -> list[np.ndarray]:
         """The frames at `indices` (ascending), HxWx3 uint8 BGR each."""
         self._check_numbers(indices[0], indices[-1])
-        return [read_picture(self.files[index]) for index in indices]
+        return [read_frame(self.files[index]) for index in indices]
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def frames(self, pool: concurrent.futures.Executor) -> Iterator[np.ndarray]:
         """All frames in order, HxWx3 uint8 BGR, up to the first damaged or missing one: it raises CorruptFrame."""
-        for index, file in enumerate(self.files):
-            self._check_numbers(index - 1, index)
-            yield read_picture(file)
+        return ordered_map(pool, self._frame, range(len(self)))
+
+    def _frame(self, index: int) -> np.ndarray:
+        self._check_numbers(index - 1, index)
+        return read_frame(self.files[index])
 
     def _check_numbers(self, first: int, last: int) -> None:
         for position, count in self.missing:
@@ -79,10 +85,16 @@ def _last_number(stem: str) -> int | None:
 
 
 class VideoFile:
-    """A video file; reading seeks to the key frame before the first frame wanted and decodes from there."""
+    """A video file; reading seeks to the key frame before the first frame wanted and decodes from there.
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
+    The frames are those that `inference_video.py` sees (`media.video.colour`): the matrix and range the file is tagged
+    with, chroma interpolated at its place. With `as_published` they are those of OpenCV's VideoCapture instead, which
+    repeats each chroma sample of 4:2:0 over its 2x2 pixels (at sharp coloured edges up to some 60 grey levels off):
+    with it the field has extracted Adobe240, and published figures are measured on such frames.
+    """
+
+    def __init__(self, path: Path, name: str, as_published: bool = False) -> None:
+        self.path, self.name, self._as_published = path, name, as_published
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[av.container.InputContainer]:
@@ -134,29 +146,36 @@ class VideoFile:
                 if index in wanted:
                     if damaged:
                         raise CorruptFrame(f"frame {index} of {self.path} is damaged")
-                    found[index] = _upright(frame)
+                    found[index] = self._image(frame, stream.codec_context)
                 if index >= indices[-1]:
                     break
         return found
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """All frames in order, HxWx3 uint8 BGR, up to the first that is damaged: it raises CorruptFrame."""
+    def frames(self, pool: concurrent.futures.Executor | None = None) -> Iterator[np.ndarray]:
+        """All frames in order, HxWx3 uint8 BGR, up to the first that is damaged: it raises CorruptFrame.
+
+        libav has threads of its own and needs no `pool`.
+        """
         with self._open() as container:
-            container.streams.video[0].thread_type = "AUTO"
-            for index, frame in enumerate(container.decode(video=0)):
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for index, frame in enumerate(container.decode(stream)):
                 if frame.is_corrupt:
                     raise CorruptFrame(f"frame {index} of {self.path} is damaged")
-                yield _upright(frame)
+                yield self._image(frame, stream.codec_context)
 
-
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """HxWx3 uint8 BGR, turned as the file says it is to be shown (phones record on their side)."""
-    picture = frame.to_ndarray(format="bgr24")
-    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90))) if frame.rotation else picture
+    def _image(self, frame: av.VideoFrame, context: av.VideoCodecContext) -> np.ndarray:
+        """HxWx3 uint8 BGR, turned as the file says it is to be shown (phones record on their side)."""
+        if self._as_published:
+            image = frame.to_ndarray(format="bgr24")
+        else:
+            image = colour.to_bgr(frame, colour.colour_of(frame, context))
+            image = image if image.dtype == np.uint8 else to_display(image)
+        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90))) if frame.rotation else image
 
 
 def find_clips(root: Path) -> list[FrameFolder | VideoFile]:
-    """Every video file, and every folder that holds pictures, under `root`, at any depth, in natural order.
+    """Every video file, and every folder that holds images, under `root`, at any depth, in natural order.
 
     A clip's name is its path relative to `root`, a video's without the suffix.
     """
@@ -189,3 +208,22 @@ def walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
             if (target := folder.resolve()) not in visited:
                 visited.add(target)
                 level.append(folder)
+
+
+def ordered_map(pool: concurrent.futures.Executor, function: Callable[[Any], Any], items: Iterable) -> Iterator:
+    """`map` in a pool that works ahead only a little. An error of `items` comes after the results before it."""
+    items, waiting, failure = iter(items), collections.deque(), None
+    while True:
+        try:
+            waiting.append(pool.submit(function, next(items)))
+        except StopIteration:
+            break
+        except UserError as error:
+            failure = error
+            break
+        if len(waiting) > 2 * (os.cpu_count() or 1):
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+    if failure:
+        raise failure

@@ -1,32 +1,79 @@
-"""The packed cache: frames decoded once into one memory-mapped file, so that training decodes nothing.
+"""The packed cache: frames decoded once into one memory-mapped file, from which training reads only what it crops.
 
-A cache is a folder with `frames.bin`, raw HxWx3 uint8 BGR frames one after the other, and `index.json`, which
-says where each clip's frames lie and how much each frame differs from the one before.
+A cache is a folder with `frames.bin` and `index.json`, which says where each clip's frames lie and how much each
+frame differs from the one before. The frames are kept in one of three formats:
+
+    raw    HxWx3 uint8 BGR, one frame after the other
+    jpeg   squares of 128x128 pixels, each a JPEG of quality 97 without chroma subsampling: a tenth of the size
+    webp   the same squares as lossless WebP: about the size of jpeg, exact, slow to pack
+
+Of the squares, `tiles.npy` holds where each begins in `frames.bin`. A crop decodes the few squares that it touches.
 """
 import json
-import shutil
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from common.errors import UserError
-from data.frames import CorruptFrame, FrameFolder, VideoFile, find_clips
+from data.frames import CorruptFrame
 
-_VERSION = 1
-_SMALLEST = 16  # pixels: the smallest crop there is
+VERSION = 2
+READABLE = (1, 2)  # version 1 is raw
+TILE = 128
+FORMATS = {"raw": None,
+           "jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 97, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+                             cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]),
+           "webp": (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101])}  # above 100: lossless
+
+
+class TiledFrame:
+    """One frame of a cache, kept as encoded squares: `frame[top:bottom, left:right]` decodes those it touches.
+
+    Like an array of shape (H, W, 3) that can only be cut so, or taken as a whole by `np.asarray`.
+    """
+
+    def __init__(self, name: str, shape: tuple[int, int, int], data: np.ndarray, bounds: np.ndarray) -> None:
+        """`data`: the bytes of `frames.bin`; `bounds`: where this frame's squares begin, row by row, and its end."""
+        self.shape = shape
+        self._name, self._data, self._bounds = name, data, bounds
+        self._decoded: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, area: tuple[slice, slice]) -> np.ndarray:
+        """HxWx3 uint8 BGR of the area; both slices without a step."""
+        (top, bottom, _), (left, right, _) = (part.indices(side) for part, side in zip(area, self.shape))
+        result = np.empty((max(0, bottom - top), max(0, right - left), 3), np.uint8)
+        columns = -(-self.shape[1] // TILE)
+        for row in range(top // TILE, -(-bottom // TILE)):
+            for column in range(left // TILE, -(-right // TILE)):
+                y, x = row * TILE, column * TILE
+                rows = slice(max(top, y), min(bottom, y + TILE))
+                places = slice(max(left, x), min(right, x + TILE))
+                result[rows.start - top:rows.stop - top, places.start - left:places.stop - left] = (
+                    self._tile(row * columns + column)[rows.start - y:rows.stop - y, places.start - x:places.stop - x])
+        return result
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:, :], dtype)
+
+    def _tile(self, number: int) -> np.ndarray:
+        if number not in self._decoded:
+            tile = cv2.imdecode(self._data[self._bounds[number]:self._bounds[number + 1]], cv2.IMREAD_COLOR)
+            if tile is None:
+                raise CorruptFrame(f"{self._name} is damaged: pack it again")
+            self._decoded[number] = tile
+        return self._decoded[number]
 
 
 class PackedClip:
-    """One clip of a cache. Frames are views of the mapped file: only the rows that are used are read."""
+    """One clip of a cache. Only the parts of the file that are used are read."""
 
-    def __init__(self, file: Path, entry: dict) -> None:
-        self.path, self.name = file, entry["name"]
+    def __init__(self, root: Path, entry: dict, tiled: bool) -> None:
+        self.path, self.name = root / "frames.bin", entry["name"]
         self.shape = (entry["frames"], entry["height"], entry["width"], 3)
         self.differences = np.asarray(entry["differences"], np.float32)
-        self._offset, self._frames = entry["offset"], None
+        self._offset, self._first_tile, self._tiled = entry["offset"], entry.get("first_tile"), tiled
+        self._mapped = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -36,13 +83,27 @@ class PackedClip:
         return self.shape[1:3]
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_frames": None}  # pickling a mapped array would copy the file
+        return self.__dict__ | {"_mapped": None}  # pickling a mapped array would copy the file
 
-    def read(self, indices: list[int]) -> list[np.ndarray]:
-        """The frames at `indices`, HxWx3 uint8 BGR each, read-only."""
-        if self._frames is None:
-            self._frames = np.memmap(self.path, np.uint8, "r", self._offset, self.shape)
-        return [self._frames[index] for index in indices]
+    def read(self, indices: list[int]) -> list[np.ndarray] | list[TiledFrame]:
+        """The frames at `indices`: HxWx3 uint8 BGR, read-only, or what decodes them as they are cut."""
+        if not self._tiled:
+            if self._mapped is None:
+                self._mapped = np.memmap(self.path, np.uint8, "r", self._offset, self.shape)
+            return [self._mapped[index] for index in indices]
+        if self._mapped is None:
+            self._mapped = (np.memmap(self.path, np.uint8, "r"),
+                            np.load(self.path.with_name("tiles.npy"), mmap_mode="r"))
+        data, bounds = self._mapped
+        count = tiles_of(*self.size())
+        firsts = [self._first_tile + index * count for index in indices]
+        return [TiledFrame(f"{self.path}: frame {index} of {self.name}", self.shape[1:], data,
+                           bounds[first:first + count + 1]) for index, first in zip(indices, firsts)]
+
+
+def tiles_of(height: int, width: int) -> int:
+    """How many squares a frame is kept in."""
+    return -(-height // TILE) * -(-width // TILE)
 
 
 def is_packed(root: Path) -> bool:
@@ -53,11 +114,14 @@ def open_packed(root: Path) -> list[PackedClip]:
     """The clips of the cache `root`. Raises UserError if it is damaged or of another version."""
     try:
         index = json.loads((root / "index.json").read_text())
-        if index["version"] != _VERSION:
+        if index["version"] not in READABLE:
             raise UserError(f"{root} is a packed cache of version {index['version']}: pack it again")
-        clips = [PackedClip(root / "frames.bin", entry) for entry in index["clips"]]
+        tiled = index.get("format", "raw") != "raw"
+        clips = [PackedClip(root, entry, tiled) for entry in index["clips"]]
         size = (root / "frames.bin").stat().st_size
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if tiled and len(np.load(root / "tiles.npy", mmap_mode="r")) != index["tiles"] + 1:
+            raise ValueError("tiles.npy is too short")
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"cannot read the packed cache {root}: {error!r}; pack it again") from error
@@ -66,84 +130,7 @@ def open_packed(root: Path) -> list[PackedClip]:
     return clips
 
 
-def pack(root: Path, output: Path, reduce: int = 1, skip_corrupt: bool = False) -> dict:
-    """Decode every clip under `root` once into a cache at `output`.
-
-    Args:
-        root: a folder of videos or frame folders, at any depth (`data.frames.find_clips`). List files
-            (*.txt) in it are copied.
-        output: the cache; it appears only when it is complete.
-        reduce: reduce the frames by this whole factor first, by averaging: a compressed video is too
-            blurred and blocky to be called truth at its own size.
-        skip_corrupt: of a clip with unreadable or missing frames keep those before, instead of failing.
-
-    Returns:
-        The index that was written; "damage" lists what `skip_corrupt` left out.
-
-    Raises:
-        UserError: nothing to pack, a clip cannot be read, its reduced frames are too small for any
-            training, or `output` is there already.
-    """
-    clips = find_clips(root)
-    if not clips:
-        raise UserError(f"{root} holds no videos and no folders of pictures")
-    if output.exists():
-        raise UserError(f"{output} exists: delete it first, or choose another --output")
-    temporary = output.with_name(f".{output.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        entries, damage, offset = [], [], 0
-        with open(temporary / "frames.bin", "wb") as file:
-            for clip in tqdm(clips, "packing", unit=" clips"):
-                entry, problem = _pack_clip(clip, file, reduce)
-                if problem and not skip_corrupt:
-                    raise UserError(f"{problem} (--skip_corrupt keeps the frames before the damage)")
-                damage += [problem] if problem else []
-                entries += [entry | {"offset": offset}] if entry["frames"] else []
-                offset = file.tell()
-        if not entries:
-            raise UserError(f"no clip in {root} can be read")
-        index = {"version": _VERSION, "reduce": reduce, "size": offset, "damage": damage, "clips": entries}
-        (temporary / "index.json").write_text(json.dumps(index))
-        for listing in root.glob("*.txt"):
-            shutil.copy(listing, temporary)
-        temporary.rename(output)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return index
-
-
-def _pack_clip(clip: FrameFolder | VideoFile, file: BinaryIO, reduce: int) -> tuple[dict, str | None]:
-    """Append a clip's frames, up to the first that cannot be had; what it was is returned beside the entry."""
-    differences: list[float] = []
-    previous, shape, problem = None, (0, 0, 3), None
-    count = 0
-    try:
-        for frame in clip:
-            if min(frame.shape[:2]) // reduce < _SMALLEST:
-                raise UserError(f"{clip.path}: its frames are {frame.shape[1]}x{frame.shape[0]}; at least "
-                                f"{_SMALLEST * reduce} pixels a side are needed with --reduce {reduce}")
-            frame = reduce_area(frame, reduce)
-            if previous is not None and frame.shape != shape:
-                raise CorruptFrame(f"frame {count} of {clip.path} has another size than the ones before")
-            file.write(np.ascontiguousarray(frame).data)
-            # Small pictures: their differences show motion, not compression noise.
-            small = cv2.resize(frame, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA).astype(np.float32)
-            if previous is not None:
-                differences.append(round(float(np.abs(small - previous).mean()), 3))
-            previous, shape, count = small, frame.shape, count + 1
-        if count < len(clip):
-            raise CorruptFrame(f"{clip.path} has {len(clip)} frames but {count} could be decoded")
-    except CorruptFrame as error:
-        problem = str(error)
-    return {"name": clip.name, "frames": count, "height": shape[0], "width": shape[1],
-            "differences": differences}, problem
-
-
-def reduce_area(frame: np.ndarray, factor: int) -> np.ndarray:
+def reduce_area(frame: np.ndarray | TiledFrame, factor: int) -> np.ndarray | TiledFrame:
     """Average blocks of factor x factor pixels; rows and columns that fill no block are left out."""
     if factor == 1:
         return frame

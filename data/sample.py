@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.motion import Motion, estimate_motion, flip_motion, reduce_motion
-from media.resize import reduce_bicubic
+from media.resize import low_resolution
 
 UPSCALE = 4  # the factor the network is trained for
 
@@ -61,11 +61,6 @@ def augment_triplet(triplet: Triplet, rng: np.random.Generator) -> Triplet:
     return Triplet(frames, timestep, motion and flip_motion(motion, vertical, horizontal, reverse))
 
 
-def low_resolution(frames: np.ndarray) -> np.ndarray:
-    """(N, H, W, 3) uint8 -> (N, H/4, W/4, 3) float32 around [0, 1]: MATLAB-style bicubic, unrounded."""
-    return reduce_bicubic(frames.astype(np.float32) / 255, UPSCALE)
-
-
 def make_sample(triplet: Triplet, rng: np.random.Generator, augment: bool = True, degrade: Degrade | None = None,
                 flow: bool = False) -> Sample:
     """Augment three frames and derive the network's inputs from the outer two.
@@ -78,7 +73,7 @@ def make_sample(triplet: Triplet, rng: np.random.Generator, augment: bool = True
     if augment:
         triplet = augment_triplet(triplet, rng)
     frames = np.ascontiguousarray(triplet.frames)
-    targets, reduced = degrade(frames, rng) if degrade else (frames, low_resolution(frames[::2]))
+    targets, reduced = degrade(frames, rng) if degrade else (frames, low_resolution(frames[::2], UPSCALE))
     motion = reduce_motion(triplet.motion or estimate_motion(frames), UPSCALE) if flow else (None, None)
     return Sample(_channels_first(targets), _channels_first(reduced), np.float32(triplet.timestep), *motion)
 

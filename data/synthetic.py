@@ -10,8 +10,8 @@ import numpy as np
 
 from data.base import Dataset
 from data.layers import TEXELS, Layer, LayerPath, render, render_with_motion
+from data.materials import draw_mask, load_photos, make_textures
 from data.sample import Triplet
-from data.textures import draw_mask, load_photos, make_textures
 
 _MOVE = (2.0, 60.0)     # range of motion over the window, pixels at a crop of 128; drawn evenly in its logarithm
 _REDUCE = (2.0, 3.2)    # a photograph's pixels per pixel of the frame: it is sharper than it was itself
@@ -26,7 +26,7 @@ class Synthetic(Dataset):
         split: "val" uses other textures than "train".
         photos: folders of images to take textures from; none: procedural textures.
         gap: timesteps are k / gap, k uniform in 1..gap-1, as those of recorded windows are.
-        val_photos: name patterns of photos for "val" alone, see `data.textures.load_photos`.
+        val_photos: name patterns of photos for "val" alone, see `data.materials.load_photos`.
         length: samples called an epoch; a sample's index means nothing, all comes from the generator.
     """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from data.frames import read_picture
+from data.frames import read_frame
 from data.lists import check_names, choose, find_list, read_list
 from data.packed import PackedClip, is_packed, open_packed
 from data.windows import Windows, check_gaps, every_window
@@ -38,11 +38,11 @@ class Septuplet:
 
     def size(self) -> tuple[int, int]:
         """(height, width) of the first frame."""
-        return read_picture(self.files[0]).shape[:2]
+        return read_frame(self.files[0]).shape[:2]
 
     def read(self, indices: list[int]) -> list[np.ndarray]:
         """The frames at `indices` (0: im1.png), HxWx3 uint8 BGR each."""
-        return [read_picture(self.path / f"im{index + 1}.png") for index in indices]
+        return [read_frame(self.path / f"im{index + 1}.png") for index in indices]
 
 
 def open_vimeo90k(root: Path, split: str, crop: int | None, list_file: Path | None = None,

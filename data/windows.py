@@ -12,7 +12,7 @@ from data.sample import Triplet
 _STILL = 2.0  # grey levels: a crop whose first and last frame differ less hardly moves
 
 
-class Clip(Protocol):
+class FrameSequence(Protocol):
     """Frames by number. `read` takes ascending numbers and gives HxWx3 uint8 BGR frames."""
 
     name: str
@@ -42,7 +42,7 @@ class Windows(Dataset):
         UserError: a clip's frames are smaller than the crop.
     """
 
-    def __init__(self, clips: list[Clip], gaps: tuple[int, ...], allowed: list[np.ndarray], crop: int | None,
+    def __init__(self, clips: list[FrameSequence], gaps: tuple[int, ...], allowed: list[np.ndarray], crop: int | None,
                  reduce: int = 1, crop_tries: int = 1, skip_corrupt: bool = False, uniform: bool = False) -> None:
         super().__init__(crop, skip_corrupt)
         self.clips, self.gaps = clips, gaps
@@ -69,7 +69,8 @@ class Windows(Dataset):
             raise CorruptFrame(f"frames {start} to {start + gap} of {clip.name} differ in size")
         return Triplet(self._crop(frames, clip, rng, augment), middle / gap)
 
-    def _crop(self, frames: list[np.ndarray], clip: Clip, rng: np.random.Generator, augment: bool) -> np.ndarray:
+    def _crop(self, frames: list[np.ndarray], clip: FrameSequence, rng: np.random.Generator,
+              augment: bool) -> np.ndarray:
         height, width = frames[0].shape[:2]
         size = (self.crop, self.crop) if self.crop else (height // 4 * 4, width // 4 * 4)
         if height < size[0] or width < size[1]:
@@ -86,7 +87,7 @@ class Windows(Dataset):
                 break
         return cut
 
-    def _check_size(self, clip: Clip) -> None:
+    def _check_size(self, clip: FrameSequence) -> None:
         try:
             height, width = (side // self._reduce for side in clip.size())
         except CorruptFrame:
@@ -96,7 +97,7 @@ class Windows(Dataset):
         if min(height, width) < self.crop:
             raise self._too_small(clip, height, width)
 
-    def _too_small(self, clip: Clip, height: int, width: int) -> UserError:
+    def _too_small(self, clip: FrameSequence, height: int, width: int) -> UserError:
         return UserError(f"crop {self.crop} is larger than the frames of {clip.name} ({width}x{height}): "
                          "use a smaller --crop or leave that clip out")
 

@@ -12,7 +12,7 @@ from common import cli
 from common.files import atomic_path
 from demo.scene import build, render
 from media.image import read_image, write_image
-from media.resize import reduce_bicubic
+from media.resize import low_resolution
 
 FOLDER = Path(__file__).resolve().parent
 TRUTHS = {0.0: "truth_000.webp", 0.25: "truth_025.webp", 0.5: "truth_050.webp", 0.75: "truth_075.webp",
@@ -22,7 +22,7 @@ PAIR = {0.0: "i0.png", 1.0: "i1.png"}
 
 def reduced(truth: np.ndarray) -> np.ndarray:
     """The network's input for a true frame: a quarter of its size, MATLAB-style bicubic, rounded to 8 bits."""
-    return np.rint(reduce_bicubic(truth, 4)).clip(0, 255).astype(np.uint8)
+    return low_resolution(truth, 4, rounded=True)
 
 
 def main() -> None:

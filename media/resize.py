@@ -51,6 +51,19 @@ def reduce_bicubic(frames: np.ndarray, factor: int = 4) -> np.ndarray:
     return reduced.reshape(*lead, len(rows), len(columns), channels)
 
 
+def low_resolution(frames: np.ndarray, factor: int = 4, rounded: bool = False) -> np.ndarray:
+    """The low-resolution frames of the field, for training and benchmarks alike: `reduce_bicubic` of 8-bit frames.
+
+    Args:
+        frames: (..., H, W, C) uint8.
+        rounded: give uint8, as benchmarks' files hold them; else float32 around [0, 1], neither rounded nor clipped,
+            as networks are trained on them.
+    """
+    if rounded:
+        return np.clip(np.rint(reduce_bicubic(frames, factor)), 0, 255).astype(np.uint8)
+    return reduce_bicubic(frames.astype(np.float32) / 255, factor)
+
+
 def enlarge_bicubic(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     """Enlarge one HxW[xC] picture with OpenCV's bicubic kernel (a = -0.75); the number type is kept."""
     if frame.shape[:2] == (height, width):

@@ -1,7 +1,7 @@
 """Datasets on files made here: what is the target, what is random, what happens to bad files."""
-import json
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader
 
 from common.errors import UserError
 from data.adobe240 import LISTS
-from data.folder import moving
 from data.frames import VideoFile
-from data.packed import open_packed, pack
+from data.packing import pack
 from data.sample import Triplet, augment_triplet, make_sample
 from data.stream import samples_per_second
 from dataset import Mixture, TrainingStream, open_dataset
+from media.video.decode import VideoSource
 
 FIGURES = Path(__file__).parent / "data" / "resize_figures.npz"
 
@@ -229,7 +229,7 @@ def test_vimeo90k(tmp_path):
 
 def test_videos_are_read_at_random_as_they_are_in_order(tmp_path):
     video = VideoFile(write_video(tmp_path / "clip.mp4", 40), "clip")
-    in_order = list(video)
+    in_order = list(video.frames())
     assert len(video) == len(in_order) == 40
     assert all(abs(float(frame[0, 0, 0]) - 6 * number) < 3 for number, frame in enumerate(in_order))
     for indices in ([0, 3, 8], [11, 12, 13], [23, 30, 39], [5], [13, 35]):
@@ -237,6 +237,29 @@ def test_videos_are_read_at_random_as_they_are_in_order(tmp_path):
             assert np.array_equal(frame, in_order[index])
     write_video(tmp_path / "clip.mkv", 12)
     assert len(VideoFile(tmp_path / "clip.mkv", "clip")) == 12
+
+
+def test_videos_have_the_colours_of_inference_and_of_the_field_where_asked(tmp_path):
+    """4:2:0 with coloured edges: as `inference_video.py` sees it, and as OpenCV, which the field extracts with."""
+    rng = np.random.default_rng(0)
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", 30)
+        stream.width, stream.height, stream.pix_fmt, stream.options = 64, 48, "yuv420p", {"crf": "1"}
+        for _ in range(3):
+            frame = np.kron(rng.integers(0, 256, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, "bgr24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    ours, fields = (VideoFile(tmp_path / "a.mp4", "a", published).read([0, 2]) for published in (False, True))
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    opencv = [capture.read()[1] for _ in range(3)]
+    source = VideoSource(tmp_path / "a.mp4")
+    stamps = [stamp.pts for stamp, _ in source.scan()]
+    inference = [frame for _, frame in source.read(0, 2, stamps)]
+    for place, index in enumerate((0, 2)):
+        assert np.array_equal(ours[place], inference[index]) and np.array_equal(fields[place], opencv[index])
+    assert np.abs(ours[0].astype(int) - fields[0]).max() > 20, "they do differ"
 
 
 def test_folder_of_anything(tmp_path):
@@ -280,57 +303,6 @@ def test_folder_of_anything(tmp_path):
             open_dataset("folder", **options)
 
 
-def test_packed_cache_gives_the_same_samples(adobe, tmp_path):
-    cache = tmp_path / "cache"
-    index = pack(adobe, cache)
-    assert sum(entry["frames"] for entry in index["clips"]) == 31
-    plain, packed = (TrainingStream(open_dataset("adobe240", root, crop=32), 1) for root in (adobe, cache))
-    assert items(plain, range(8)) == items(packed, range(8)) == items(packed, range(8), workers=1)
-    spawned = items(packed, range(3), workers=1, multiprocessing_context="spawn")
-    assert spawned == items(plain, range(3))
-
-    with pytest.raises(UserError, match="exists"):
-        pack(adobe, cache)
-    with open(cache / "frames.bin", "ab") as file:
-        file.write(b"x")
-    with pytest.raises(UserError, match="pack it again"):
-        open_packed(cache)
-    (cache / "index.json").write_text("{")
-    with pytest.raises(UserError, match="pack it again"):
-        open_packed(cache)
-
-    damaged = adobe / "frame/train/GOPR1/5.png"
-    damaged.write_bytes(damaged.read_bytes()[:-20])
-    with pytest.raises(UserError, match="5.png"):
-        pack(adobe, tmp_path / "second")
-    assert not list(tmp_path.glob("*second*")), "a failed cache leaves nothing behind"
-    index = pack(adobe, tmp_path / "second", reduce=2, skip_corrupt=True)
-    clip = open_packed(tmp_path / "second")[0]
-    assert (len(clip), clip.size()) == (5, (HEIGHT // 2, WIDTH // 2)) and "5.png" in index["damage"][0]
-    expected = cv2.resize(numbered_frame(4), (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)
-    assert np.array_equal(clip.read([4])[0], expected)
-    assert np.allclose(clip.differences, 10 / 3, atol=0.3)  # one of three channels rises by 10
-
-
-def test_packed_clips_are_sampled_where_they_move(tmp_path):
-    differences = np.array([3, 3, 3, 0, 0, 0, 0, 3, 3, 80, 3, 3, 3, 0.01, 3], np.float32)
-    #           first frame: 0  1  2  3 ...        7  8  9  10
-    assert np.flatnonzero(moving(differences, 2)).tolist() == [0, 1, 7, 10, 11]
-    assert np.flatnonzero(moving(differences, 3)).tolist() == [0, 10]
-    assert not moving(differences[:2], 3).any() and len(moving(differences[:2], 3)) == 3
-
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "clips" / "still"
-    folder.mkdir(parents=True)
-    picture = rng.integers(0, 256, (40, 60, 3), np.uint8)
-    for number in range(20):
-        shift = max(0, number - 10)  # stands still, then pans
-        cv2.imwrite(str(folder / f"{number}.png"), cv2.blur(np.roll(picture, 2 * shift, 1), (5, 5)))
-    pack(tmp_path / "clips", tmp_path / "cache")
-    whole, chosen = (open_dataset("folder", tmp_path / part, crop=32, gap=2, held_out=0) for part in ("clips", "cache"))
-    assert (len(whole), len(chosen)) == (18, 8)
-
-
 def test_mixture_draws_by_weight(adobe):
     parts = [open_dataset("adobe240", adobe, crop=32), open_dataset("synthetic", None, crop=32)]
     calls = []
@@ -348,8 +320,3 @@ def test_mixture_draws_by_weight(adobe):
             Mixture(parts, weights)
     with pytest.raises(UserError, match="no dataset is called"):
         open_dataset("vimeo", adobe)
-
-
-def test_cache_index_is_reproducible(adobe, tmp_path):
-    indices = [pack(adobe, tmp_path / name) for name in "ab"]
-    assert json.dumps(indices[0]) == (tmp_path / "b" / "index.json").read_text()

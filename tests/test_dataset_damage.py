@@ -18,9 +18,9 @@ from test_dataset import items
 import dataset as command
 from common.errors import UserError
 from data.adobe240 import LISTS
+from data.extract import extract, prepare_adobe240
 from data.frames import CorruptFrame, FrameFolder, VideoFile
-from data.packed import pack
-from data.prepare import extract, prepare_adobe240
+from data.packing import pack
 from dataset import TrainingStream, open_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,7 +52,7 @@ def test_corrupt_frames_are_named_or_skipped_and_counted(adobe):
     with pytest.raises(CorruptFrame, match="1 frame.* missing before .*5.png"):
         folder.read([2, 3, 5])
     for file in adobe.rglob("*.png"):
-        file.write_bytes(b"no picture")
+        file.write_bytes(b"no image")
     with pytest.raises(UserError, match="in a row"):
         open_dataset("adobe240", adobe, crop=32, skip_corrupt=True).sample(0, np.random.default_rng(0))
 
@@ -69,8 +69,10 @@ def test_prepare_resumes_and_reports_damage(tmp_path, capsys):
         prepare_adobe240(videos, output, workers=2)
     assert sorted(folder.name for folder in output.iterdir()) == ["GOPR2", "IMG_1"]
     assert sorted(int(file.stem) for file in (output / "IMG_1").iterdir()) == list(range(12))
-    picture = cv2.imread(str(output / "IMG_1" / "11.png"))
-    assert picture.shape == (48, 64, 3) and abs(float(picture[0, 0, 0]) - 66) < 3
+    image = cv2.imread(str(output / "IMG_1" / "11.png"))
+    assert image.shape == (48, 64, 3) and abs(float(image[0, 0, 0]) - 66) < 3
+    capture = cv2.VideoCapture(str(videos / "IMG_1.mov"))  # as the field's own preparation reads it
+    assert np.array_equal([capture.read()[1] for _ in range(12)][11], image)
 
     (videos / "broken.m4v").unlink()
     stamp = (output / "IMG_1").stat().st_mtime_ns
@@ -142,7 +144,7 @@ def write_damaged(path: Path) -> tuple[list[np.ndarray], Path]:
             planes[:96] = texture[number:number + 96, 2 * number:2 * number + 128]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
         container.mux(stream.encode())
-    whole = list(VideoFile(path, "whole"))
+    whole = list(VideoFile(path, "whole").frames())
     with av.open(str(path)) as container:
         packet = [packet for packet in container.demux(video=0) if packet.is_keyframe][1]
     data = bytearray(path.read_bytes())

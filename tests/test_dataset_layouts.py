@@ -13,7 +13,7 @@ from data.base import Mixture
 from data.frames import find_clips
 from data.lists import read_list
 from data.open import dataset_specs, open_mixture
-from data.packed import pack
+from data.packing import pack
 from dataset import open_dataset
 
 NAMES = ["00001/0001", "00001/0002", "00003/0001"]

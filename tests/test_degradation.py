@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.sample import Triplet, low_resolution, make_sample
+from data.sample import Triplet, make_sample
 from degradation import Degradation, Draw, degrade, gaussian_kernel, jpeg, make_degradation, unsharp_mask
+from media.resize import low_resolution
 
 NOTHING = dict(sharpen=0.0, resize=0.0, blur=0.0, noise=0.0, jpeg=0.0, blend=0.0)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
-from data.frames import read_picture
+from data.frames import read_frame
 from media.image import list_images
 
 _PROCEDURAL = 24   # how many textures there are without photos
@@ -41,7 +41,7 @@ def load_photos(folders: list[Path], split: str, val_photos: list[str] = ()) -> 
                             f"{' '.join(val_photos)}")
     elif len(files) >= _HELD_OUT:
         files = [file for place, file in enumerate(files) if (place % _HELD_OUT == 0) == (split == "val")]
-    return [read_picture(file) for file in files]
+    return [read_frame(file) for file in files]
 
 
 def make_textures(split: str) -> list[np.ndarray]:
@@ -51,31 +51,31 @@ def make_textures(split: str) -> list[np.ndarray]:
 
 
 def _texture(rng: np.random.Generator) -> np.ndarray:
-    picture = np.zeros((_SIZE, _SIZE, 3), np.float32)
-    slope = rng.uniform(0.5, 1.2)  # how fast fine detail fades: natural pictures have about 1
+    image = np.zeros((_SIZE, _SIZE, 3), np.float32)
+    slope = rng.uniform(0.5, 1.2)  # how fast fine detail fades: natural images have about 1
     for octave in range(1, 9):
         cells = 2 ** octave
         noise = rng.normal(0, 1, (cells, cells, 3)).astype(np.float32)
         noise = 0.7 * noise.mean(2, keepdims=True) + 0.3 * noise
-        picture += cv2.resize(noise, (_SIZE, _SIZE), interpolation=cv2.INTER_CUBIC) * cells ** -slope
-    picture = 128 + 50 * picture / picture.std() + rng.normal(0, 25, 3)
+        image += cv2.resize(noise, (_SIZE, _SIZE), interpolation=cv2.INTER_CUBIC) * cells ** -slope
+    image = 128 + 50 * image / image.std() + rng.normal(0, 25, 3)
     y, x = np.mgrid[:_SIZE, :_SIZE].astype(np.float32)
     kind = rng.integers(4)
     if kind == 1:  # stripes
         angle, period = rng.uniform(0, np.pi), rng.uniform(6, 60)
         wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
-        picture += (np.clip(wave * 4, -1, 1) * rng.uniform(15, 60))[..., None]
+        image += (np.clip(wave * 4, -1, 1) * rng.uniform(15, 60))[..., None]
     elif kind == 2:  # checks, like windows of a house
         wide, high = rng.uniform(8, 60, 2)
-        picture += ((((x / wide) % 1 < 0.6) & ((y / high) % 1 < 0.7)) * rng.uniform(-90, 90))[..., None]
-    picture = np.clip(picture, 0, 255).astype(np.uint8)
+        image += ((((x / wide) % 1 < 0.6) & ((y / high) % 1 < 0.7)) * rng.uniform(-90, 90))[..., None]
+    image = np.clip(image, 0, 255).astype(np.uint8)
     if kind == 3:
         for _ in range(60):
             centre = rng.integers(0, _SIZE, 2).tolist()
             axes = rng.integers(3, 40, 2).tolist()
-            cv2.ellipse(picture, centre, axes, float(rng.uniform(0, 180)), 0, 360, rng.integers(0, 256, 3).tolist(),
+            cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, rng.integers(0, 256, 3).tolist(),
                         -1 if rng.random() < 0.7 else 2, cv2.LINE_AA)
-    return picture
+    return image
 
 
 def draw_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:

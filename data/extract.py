@@ -116,12 +116,12 @@ def extract(file: Path, folder: Path, skip_corrupt: bool = False) -> tuple[bool,
     count, damage = 0, None
     try:
         temporary.mkdir(parents=True)
-        video = VideoFile(file, file.stem)
+        video = VideoFile(file, file.stem, as_published=True)
         try:
             promised = len(video)
-            for frame in video:
-                _, picture = cv2.imencode(".png", frame, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
-                (temporary / f"{count}.png").write_bytes(picture)  # OpenCV's own writing is silent about a full disk
+            for frame in video.frames():
+                _, image = cv2.imencode(".png", frame, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
+                (temporary / f"{count}.png").write_bytes(image)  # OpenCV's own writing is silent about a full disk
                 count += 1
                 if _decoded is not None:
                     with _decoded.get_lock():
