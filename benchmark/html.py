@@ -229,7 +229,7 @@ def facts(results: list[dict], labels: list[str]) -> str:
     protocol, machine = results[0]["protocol"], results[0]["hardware"]
     words = {"lr": "LR frames", "y": "Y"}
     rows = [(words.get(key, key.replace("_", " ").capitalize()), protocol[key])
-            for key in ("averaging", "rounding", "lr", "enlargement", "y", "border") if protocol.get(key)]
+            for key in ("footage", "averaging", "rounding", "lr", "enlargement", "y", "border") if protocol.get(key)]
     rows += [(MEASURES[name].title, note) for name, note in protocol["metrics"].items() if name in MEASURES]
     for result, label in zip(results, labels, strict=True):
         if "weights_sha256" in result:

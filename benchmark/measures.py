@@ -94,7 +94,7 @@ def _learned(name: str, module: str, class_name: str, weights: str, **options) -
     try:
         made_of = getattr(importlib.import_module(module), class_name)
     except ImportError as error:
-        raise UserError(f"--metrics {name} needs the torchmetrics package: pip install -r requirements-metrics.txt") from error
+        raise UserError(f"--metrics {name} needs torchmetrics: pip install -r requirements-metrics.txt") from error
     try:
         return made_of(**options).eval()
     except OSError as error:  # urllib's errors are OSErrors

@@ -50,6 +50,7 @@ class Protocol:
     figures: dict[str, tuple[int, ...] | None]  # name -> positions in the clip (None: all); the main figure first
     expected_clips: int | None  # as in the published figures
     rounding: str = ""
+    footage: str = ""  # which frames, where the dataset's name does not say it
     lr: str = LR_MADE
     enlargement: str = "cv2 bicubic (a = -0.75) on 8 bits, x4"
     y: str = Y_FORMULA
@@ -70,24 +71,32 @@ class Protocol:
     def header(self, metrics: Sequence[str]) -> str:
         """The description as printed lines."""
         rows = {key.replace("_", " "): value for key, value in asdict(self).items()
-                if key not in ("dataset", "name", "over", "figures", "expected_clips")}
+                if value and key not in ("dataset", "name", "over", "figures", "expected_clips")}
         rows |= {MEASURES[name].title: MEASURES[name].note for name in metrics}
         lines = [f"  {key:15}{value}" for key, value in rows.items()]
         return "\n".join([f"{self.dataset}, protocol {self.name}", *lines])
 
 
-def build_parser(description: str, protocols: tuple[str, ...], list_help: str) -> argparse.ArgumentParser:
-    """The options every benchmark has. `protocols`: the names the dataset is evaluated by, the default first."""
+def build_parser(description: str, protocols: tuple[str, ...] | None, list_help: str = "") -> argparse.ArgumentParser:
+    """The options every benchmark has.
+
+    Args:
+        protocols: the names the dataset is evaluated by, the default first; None: there is one.
+        list_help: help of --list; empty: the footage is made, not found, so there are no --root, --list and --lr.
+    """
     parser = cli.Parser(description=description)
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="the dataset, as described above")
-    parser.add_argument("--protocol", choices=protocols, default=protocols[0],
-                        help=f"how it is evaluated (default {protocols[0]})")
+    parser.set_defaults(root=None, list=None, lr=None)
+    if list_help:
+        parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="the dataset, as described above")
+        parser.add_argument("--list", metavar="NAME|FILE", help=list_help)
+        parser.add_argument("--lr", type=Path, metavar="DIR", help="read the low-resolution inputs, <video>/<frame>, "
+                            "from here instead of making them")
+    if protocols:
+        parser.add_argument("--protocol", choices=protocols, default=protocols[0],
+                            help=f"how it is evaluated (default {protocols[0]})")
     parser.add_argument("--method", choices=["network", *BASELINES], default="network",
                         help="the network of --model, or a baseline: bicubic enlargement with linear blending "
                         "(bicubic) or with optical flow, DIS, between the enlarged frames (flow); default network")
-    parser.add_argument("--list", metavar="NAME|FILE", help=list_help)
-    parser.add_argument("--lr", type=Path, metavar="DIR", help="read the low-resolution inputs, <video>/<frame>, from "
-                        "here instead of making them")
     parser.add_argument("--limit", type=cli.positive_int, metavar="N", help="only the first N clips")
     parser.add_argument("--metrics", nargs="+", action="extend", choices=[n for n in MEASURES if n not in DEFAULT],
                         default=[], metavar="NAME", help="measure these too, beside PSNR and SSIM on Y: psnr_rgb, tof "

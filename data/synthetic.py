@@ -27,15 +27,18 @@ class Synthetic(Dataset):
         photos: folders of images to take textures from; none: procedural textures.
         gap: timesteps are k / gap, k uniform in 1..gap-1, as those of recorded windows are.
         val_photos: name patterns of photos for "val" alone, see `data.materials.load_photos`.
+        motion: (least, most) motion over the window in pixels, camera and layers alike; None: from hardly any to
+            half the frame, and some cameras stand still.
         length: samples called an epoch; a sample's index means nothing, all comes from the generator.
     """
 
     def __init__(self, crop: int, split: str = "train", photos: list[Path] = (), gap: int = 8,
-                 val_photos: list[str] = (), length: int = _EPOCH) -> None:
+                 val_photos: list[str] = (), motion: tuple[float, float] | None = None, length: int = _EPOCH) -> None:
         super().__init__(crop)
         if not isinstance(gap, int):
             gap = max(gap)
-        self._gap, self._length = gap, length
+        self._gap, self._length, self._still = gap, length, 0.15 if motion is None else 0.0
+        self._motion = motion or tuple(length * crop / 128 for length in _MOVE)
         self._textures = load_photos(photos, split, val_photos) if photos else make_textures(split)
 
     def __len__(self) -> int:
@@ -43,22 +46,23 @@ class Synthetic(Dataset):
 
     def triplet(self, index: int, rng: np.random.Generator, augment: bool, motion: bool = False) -> Triplet:
         timestep = int(rng.integers(1, self._gap)) / self._gap
-        layers = self._scene(rng)
+        layers = self.scene(rng)
         if motion:
             frames, flow = render_with_motion(layers, timestep, self.crop)
             return Triplet(frames, timestep, flow)
         return Triplet(np.stack([render(layers, u, self.crop) for u in (0.0, timestep, 1.0)]), timestep)
 
-    def _scene(self, rng: np.random.Generator) -> list[Layer]:
+    def scene(self, rng: np.random.Generator) -> list[Layer]:
+        """The layers of a new scene, for `data.layers.render`."""
         crop = self.crop
-        camera = np.zeros(2) if rng.random() < 0.15 else self._move(rng)
+        camera = np.zeros(2) if rng.random() < self._still else self._move(rng)
         turn, growth = _small_turn(rng), _small_growth(rng)
         path = LayerPath(rng.uniform(-0.2, 0.2, 2) * crop, camera, _bow(camera, rng), rng.normal(0, 0.15), turn,
                          _zoom(rng), growth)
         layers = [Layer(self._patch(2 * crop, rng), None, path, _bend(crop, rng) if rng.random() < 0.3 else None)]
         for _ in range(int(rng.choice(5, p=[0.25, 0.3, 0.2, 0.15, 0.1]))):
             move = camera + (0 if rng.random() < 0.2 else self._move(rng))
-            move *= min(1, _MOVE[1] * crop / 128 / max(np.hypot(*move), 1e-6))
+            move *= min(1, self._motion[1] / max(np.hypot(*move), 1e-6))
             path = LayerPath(rng.uniform(-0.5, 0.5, 2) * crop, move, _bow(move, rng), rng.normal(0, 0.3),
                              turn + 2 * _small_turn(rng), _zoom(rng), growth + 2 * _small_growth(rng))
             texture = self._patch(int(crop * np.exp(rng.uniform(np.log(0.25), np.log(1.1)))), rng)
@@ -73,7 +77,7 @@ class Synthetic(Dataset):
 
     def _move(self, rng: np.random.Generator) -> np.ndarray:
         """A displacement over the window, (2,), in pixels."""
-        length = np.exp(rng.uniform(*np.log(_MOVE))) * self.crop / 128
+        length = np.exp(rng.uniform(*np.log(self._motion)))
         angle = rng.uniform(0, 2 * np.pi)
         direction = np.array([np.cos(angle), 0.6 * np.sin(angle)])  # cameras move sideways more than up
         return length * direction / np.hypot(*direction)
