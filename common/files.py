@@ -3,7 +3,7 @@ import collections
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common.errors import UserError
@@ -47,6 +47,30 @@ def replace_durably(temporary: Path, target: Path) -> None:
             pass  # some network file systems have no such call; the file itself is safe by then
         finally:
             os.close(folder)
+
+
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bool = True) -> list[Path]:
+    """Make sure that writing files loses nothing the user wants to keep.
+
+    Returns:
+        Those of `outputs` that exist and will be replaced: the user should be told.
+
+    Raises:
+        UserError: an output is an input, two outputs are the same file, or without `overwrite` one exists.
+    """
+    existing = [path for path in outputs if path.exists()]
+    seen: set[Path] = set()
+    for path in outputs:
+        if path.resolve() in {other.resolve() for other in inputs} or path in existing and any(
+                other.exists() and path.samefile(other) for other in inputs):
+            raise UserError(f"{path} is an input and would be overwritten: choose another output")
+        if path.resolve() in seen:
+            raise UserError(f"{path} would be written twice: choose another output")
+        seen.add(path.resolve())
+    if existing and not overwrite:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise UserError(f"{existing[0]} exists already{more}: choose another output, or leave --overwrite no out")
+    return existing
 
 
 def remove_unfinished(folder: Path) -> None:

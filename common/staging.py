@@ -6,7 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
 from common.errors import UserError
+
+_LOCK = ".lock"  # in each stage, held while the process that writes there lives
 
 
 @contextlib.contextmanager
@@ -14,7 +18,8 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
     """Give an empty folder to write to; move its files into `folder` if the block succeeds.
 
     Files of the same names are replaced then, and nothing else in `folder` is touched. If the block
-    fails, nothing appears. That `folder` can be written to is found at the start.
+    fails, nothing appears. That `folder` can be written to is found at the start, and what killed
+    processes left there unfinished is removed then.
 
     Raises:
         UserError: the folder cannot be made or written to.
@@ -25,7 +30,11 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
         raise UserError(f"cannot write to {folder}: it is a file, not a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
         stage = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+        lock = filelock.FileLock(stage / _LOCK)
+        with contextlib.suppress(NotImplementedError):  # by file systems that cannot lock
+            lock.acquire()
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     try:
@@ -34,9 +43,22 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
             target = folder / path.name
             if target.is_dir():
                 raise UserError(f"cannot write {target}: a folder has that name")
-            os.replace(path, target)
+            if path.name != _LOCK:
+                os.replace(path, target)
     finally:
+        lock.release()
         shutil.rmtree(stage, ignore_errors=True)
         if new:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # only if nothing came of it
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete the stages of processes that were killed: nobody holds their locks any more."""
+    for stage in folder.glob(".unfinished-*"):
+        try:
+            with filelock.FileLock(stage / _LOCK, timeout=0):
+                pass
+        except (OSError, NotImplementedError):  # Timeout is an OSError
+            continue
+        shutil.rmtree(stage, ignore_errors=True)

@@ -12,6 +12,8 @@ import numpy as np
 from common.errors import UserError
 from common.files import atomic_path
 
+SLOWEST = 0.01  # frames per second
+
 
 class Animation(Protocol):
     """What `open_animation` gives: `add` the frames in order."""
@@ -29,13 +31,16 @@ def open_animation(path: str | Path, fps: float) -> Iterator[Animation]:
     player takes; an odd last row or column is repeated, because 4:2:0 colour needs even sizes.
 
     Raises:
-        UserError: the suffix is neither, or the file cannot be written.
+        UserError: the suffix is neither, the rate is beyond what the format can say, or the file cannot be written.
     """
     kinds = {".gif": _Gif, ".mp4": _Mp4}
     kind = kinds.get(Path(path).suffix.lower())
     if kind is None:
         raise UserError(f"cannot write {path}: an animation's name ends in .gif or .mp4")
-    with atomic_path(path) as temporary:
+    if not SLOWEST <= fps <= kind.fastest:
+        raise UserError(f"cannot write {path}: {fps:g} frames per second are not between {SLOWEST} and {kind.fastest}")
+    # Absolute, because libav takes `Alien:2.mp4` for a protocol.
+    with _encoder_errors(path), atomic_path(Path(path).absolute()) as temporary:
         temporary.touch()  # the encoder opens its file late; a place that cannot be written to must show now
         with av.open(str(temporary), "w") as container:
             animation = kind(container, fps)
@@ -43,7 +48,17 @@ def open_animation(path: str | Path, fps: float) -> Iterator[Animation]:
             animation.finish()
 
 
+@contextlib.contextmanager
+def _encoder_errors(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; its frames may be too large for the format") from error
+
+
 class _Mp4:
+    fastest = 1000
+
     def __init__(self, container: av.container.OutputContainer, fps: float):
         self._container = container
         self._stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
@@ -59,10 +74,10 @@ class _Mp4:
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if not self._count:
             self._stream.height, self._stream.width = even.shape[:2]
-        picture = av.VideoFrame.from_ndarray(even, format="bgr24").reformat(format="yuv420p", dst_colorspace="ITU709")
-        picture.pts = self._count
-        picture.time_base = 1 / self._stream.codec_context.framerate
-        self._container.mux(self._stream.encode(picture))
+        image = av.VideoFrame.from_ndarray(even, format="bgr24").reformat(format="yuv420p", dst_colorspace="ITU709")
+        image.pts = self._count
+        image.time_base = 1 / self._stream.codec_context.framerate
+        self._container.mux(self._stream.encode(image))
         self._count += 1
 
     def finish(self) -> None:
@@ -70,6 +85,8 @@ class _Mp4:
 
 
 class _Gif:
+    fastest = 100  # times are whole hundredths of a second
+
     def __init__(self, container: av.container.OutputContainer, fps: float):
         self._container = container
         self._rate = Fraction(fps).limit_denominator(1001)
@@ -79,10 +96,10 @@ class _Gif:
         height, width = frame.shape[:2]
         if not self._count:
             self._start(height, width)
-        picture = av.VideoFrame.from_ndarray(frame, format="bgr24").reformat(format="rgb24")
-        picture.pts = self._count
-        picture.time_base = 1 / self._rate
-        self._source.push(picture)
+        image = av.VideoFrame.from_ndarray(frame, format="bgr24").reformat(format="rgb24")
+        image.pts = self._count
+        image.time_base = 1 / self._rate
+        self._source.push(image)
         self._count += 1
 
     def _start(self, height: int, width: int) -> None:

@@ -1,4 +1,4 @@
-"""OpenEXR pictures: scene-linear floats, through the OpenEXR package (OpenCV's wheels are built without it)."""
+"""OpenEXR images: scene-linear floats, through the OpenEXR package (OpenCV's wheels are built without it)."""
 import contextlib
 import os
 import sys
@@ -50,7 +50,7 @@ def read_exr(path: str | Path) -> np.ndarray:
             header = part.header
             channels = {name: np.asarray(channel.pixels, np.float32) for name, channel in part.channels.items()}
     except Exception as error:  # the binding raises RuntimeError, ValueError and others for broken files
-        raise UserError(f"cannot read {path}: not a complete OpenEXR picture") from error
+        raise UserError(f"cannot read {path}: not a complete OpenEXR image") from error
     if {"R", "G", "B"} <= channels.keys():
         names = "BGRA" if "A" in channels else "BGR"
     elif "Y" in channels and not {"RY", "BY"} & channels.keys():
@@ -61,31 +61,31 @@ def read_exr(path: str | Path) -> np.ndarray:
     planes = [channels[name] for name in names]
     if len({plane.shape for plane in planes}) > 1:
         raise UserError(f"cannot use {path}: its channels have different sizes")
-    picture = planes[0] if len(planes) == 1 else np.dstack(planes)
-    return _in_display_window(picture, header["dataWindow"], header["displayWindow"])
+    image = planes[0] if len(planes) == 1 else np.dstack(planes)
+    return _in_display_window(image, header["dataWindow"], header["displayWindow"])
 
 
-def _in_display_window(picture: np.ndarray, data: tuple, display: tuple) -> np.ndarray:
-    """Cut or pad `picture`, which covers the `data` window, to the `display` window; (x, y) corners, inclusive."""
+def _in_display_window(image: np.ndarray, data: tuple, display: tuple) -> np.ndarray:
+    """Cut or pad `image`, which covers the `data` window, to the `display` window; (x, y) corners, inclusive."""
     (left, top), (right, bottom) = (np.asarray(corner, int) for corner in display)
     x, y = np.asarray(data[0], int) - (left, top)
-    placed = np.zeros((bottom - top + 1, right - left + 1, *picture.shape[2:]), np.float32)
-    inside = picture[max(-y, 0):, max(-x, 0):][:max(len(placed) - max(y, 0), 0), :max(placed.shape[1] - max(x, 0), 0)]
+    placed = np.zeros((bottom - top + 1, right - left + 1, *image.shape[2:]), np.float32)
+    inside = image[max(-y, 0):, max(-x, 0):][:max(len(placed) - max(y, 0), 0), :max(placed.shape[1] - max(x, 0), 0)]
     placed[max(y, 0):max(y, 0) + len(inside), max(x, 0):max(x, 0) + inside.shape[1]] = inside
     return placed
 
 
-def write_exr(path: str | Path, picture: np.ndarray) -> None:
-    """Write a float picture as half floats (losslessly packed); what a half cannot hold becomes +-65504.
+def write_exr(path: str | Path, image: np.ndarray) -> None:
+    """Write a float image as half floats (losslessly packed); what a half cannot hold becomes +-65504.
 
     Args:
         path: replaced only by a complete file.
-        picture: (H, W) gray, (H, W, 3) BGR or (H, W, 4) BGRA, scene-linear.
+        image: (H, W) gray, (H, W, 3) BGR or (H, W, 4) BGRA, scene-linear.
 
     Raises:
         UserError: the file cannot be written.
     """
-    half = np.clip(picture, -HALF_MAX, HALF_MAX).astype(np.float16)
+    half = np.clip(image, -HALF_MAX, HALF_MAX).astype(np.float16)
     names = "Y" if half.ndim == 2 else "BGRA"[:half.shape[2]]
     planes = np.atleast_3d(half)
     channels = {name: np.ascontiguousarray(planes[..., i]) for i, name in enumerate(names)}

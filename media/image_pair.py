@@ -1,5 +1,7 @@
-"""Between pictures as files hold them and frames as the network takes them: gray, alpha, linear light."""
+"""Images between two images of any kind: gray, alpha and linear light around a network that knows frames."""
 import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,15 +14,20 @@ from media.resize import enlarge_bicubic
 class LogCurve:
     """Scene-linear light to [0, 1] and back: v = log(1 + (x - lowest) / KNEE) / log(1 + (peak - lowest) / KNEE).
 
-    The network was trained on display-referred pictures, and expects values in [0, 1]. With a peak of 1
+    The network was trained on display-referred images, and expects values in [0, 1]. With a peak of 1
     this curve stays near the sRGB one (middle gray 0.18: 0.50 against 0.46); with brighter peaks it
     compresses the highlights more, as film does, instead of pressing everything else into black, and
-    nothing is clipped. `lowest` is 0 unless the pictures have negative values (colours out of gamut).
+    nothing is clipped. `lowest` is 0 unless the images have negative values (colours out of gamut).
     """
 
     lowest: float
     peak: float
     KNEE = 0.05
+
+    @classmethod
+    def around(cls, images: Sequence[np.ndarray]) -> "LogCurve":
+        """The curve whose [0, 1] holds all values of these images."""
+        return cls(min(0.0, *(float(image.min()) for image in images)), max(float(image.max()) for image in images))
 
     def encode(self, linear: np.ndarray) -> np.ndarray:
         """Scene-linear values to [0, 1], float32."""
@@ -34,15 +41,19 @@ class LogCurve:
         return float(np.log1p(max(self.peak - self.lowest, 1e-6) / self.KNEE))
 
 
+# Where the network's alpha is taken from and given back: a silhouette in half the contrast moves more faithfully.
+_ALPHA_LOW, _ALPHA_RANGE = 0.25, 0.5
+
+
 @dataclasses.dataclass(frozen=True)
-class PicturePair:
-    """Two pictures of the same kind, ready for the network.
+class ImagePair:
+    """Two images of the same kind, ready for the network.
 
     Attributes:
         frames: two (H, W, 3) BGR arrays: uint8, uint16, or float32 in [0, 1].
-        alphas: two (H, W) arrays of the pictures' own type, or None where both pictures are opaque by format.
-        gray: the pictures have one channel.
-        curve: for scene-linear pictures, what `frames` went through.
+        alphas: two (H, W) arrays of the images' own type, or None where both images are opaque by format.
+        gray: the images have one channel.
+        curve: for scene-linear images, what `frames` went through.
     """
 
     frames: tuple[np.ndarray, np.ndarray]
@@ -50,77 +61,158 @@ class PicturePair:
     gray: bool
     curve: LogCurve | None
 
-    def picture(self, frame: np.ndarray, flow: np.ndarray | None = None, mask: np.ndarray | None = None) -> np.ndarray:
-        """Turn one of the network's frames back into a picture of the pair's kind.
+    def between(self, predictor: Any, timesteps: Sequence[float], upscale: float = 4,
+                with_details: bool = False) -> Iterator[tuple[np.ndarray, Any]]:
+        """Images of the pair's kind, enlarged, at the given timesteps.
+
+        Alpha goes through the network by itself, as a gray image, because colours that hide nothing below alpha 0
+        (`spread_colours`) may show no motion at all, as a white disc's do not.
 
         Args:
-            frame: (H', W', 3), the network's result for some timestep; same type as `frames`.
-            flow: (H', W', 4) float32, pixels, x and y to frame 0, x and y to frame 1; needed with alpha.
-            mask: (H', W') float32 in [0, 1], 1 = frame 0; needed with alpha.
+            predictor: anything with `encode(frame, upscale)` and `between(first, second, timesteps, details)`, as
+                `model.Predictor` has them.
+            timesteps: 0 is the first image, 1 the second.
+            upscale: enlargement.
+            with_details: give the predictor's details on the colours too.
+
+        Yields:
+            (image, details or None) for each timestep, in order.
         """
+        colours = [predictor.encode(frame, upscale) for frame in self.frames]
+        silhouettes = [predictor.encode(frame, upscale) for frame in self._silhouettes()]
+        for timestep in timesteps:
+            details = [] if with_details else None
+            frame = predictor.between(*colours, [timestep], details)[0]
+            image = self._as_stored(frame)
+            if self.alphas:
+                alpha = self.alphas[0].flat[0]  # of images that are opaque, or clear, all over
+                if silhouettes:
+                    moved = []
+                    silhouette = predictor.between(*silhouettes, [timestep], moved)[0]
+                    alpha = self._alpha(silhouette, moved[0].flow, moved[0].mask)
+                image = np.dstack([image, np.broadcast_to(alpha, image.shape[:2])])
+            yield image, details[0] if details else None
+
+    def _as_stored(self, frame: np.ndarray) -> np.ndarray:
+        """One of the network's frames in the files' own light, (H, W) where they are gray."""
         if self.curve:
             frame = self.curve.decode(frame)
-        if self.gray:
-            mean = frame.mean(axis=2, dtype=np.float32)
-            frame = mean if self.curve else np.rint(mean).astype(frame.dtype)
-        if self.alphas is None:
-            return frame
-        return np.dstack([frame, self._alpha(flow, mask)])
+        return _rounded(frame.mean(axis=2, dtype=np.float32), frame.dtype) if self.gray else frame
 
-    def _alpha(self, flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """The alpha that belongs to a frame: enlarged, then moved with the flow and mask the colours moved with.
+    def _silhouettes(self) -> list[np.ndarray]:
+        """The alphas as frames for the network, (H, W, 3) float32; none where alpha is the same everywhere."""
+        if self.alphas is None or len({value for alpha in self.alphas for value in (alpha.min(), alpha.max())}) == 1:
+            return []
+        peak = _peak(self.alphas[0].dtype)
+        return [np.dstack([_ALPHA_LOW + _ALPHA_RANGE * (alpha.astype(np.float32) / peak).clip(0, 1)] * 3)
+                for alpha in self.alphas]
 
-        Sent through the network instead, it would get a motion of its own, and an opaque picture
-        would come back nearly opaque.
+    def _alpha(self, silhouette: np.ndarray, flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The network's silhouette as alpha, kept within what its own flow brings there from the two images.
+
+        A network's frame is seldom exactly 1 where both images are opaque, nor exactly 0 where both are clear.
+
+        Args:
+            silhouette: (H', W', 3) float32.
+            flow: (H', W', 4) float32, pixels, x and y to image 0, x and y to image 1.
+            mask: (H', W') float32, only its size counts.
         """
+        peak = _peak(self.alphas[0].dtype)
+        values = (silhouette.mean(axis=2) - _ALPHA_LOW) * (peak / _ALPHA_RANGE)
         height, width = mask.shape
         y, x = np.mgrid[:height, :width].astype(np.float32)
-        warped = []
+        brought = []
         for alpha, (dx, dy) in zip(self.alphas, (flow[..., :2].transpose(2, 0, 1), flow[..., 2:].transpose(2, 0, 1)),
                                    strict=True):
             enlarged = enlarge_bicubic(alpha.astype(np.float32), height, width).clip(alpha.min(), alpha.max())
-            warped.append(cv2.remap(enlarged, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-        blended = warped[1] + mask * (warped[0] - warped[1])
-        return blended if self.curve else np.rint(blended).astype(self.alphas[0].dtype)
+            brought.append(cv2.remap(enlarged, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        window = np.ones((3, 3), np.uint8)
+        lowest, highest = cv2.erode(np.minimum(*brought), window), cv2.dilate(np.maximum(*brought), window)
+        return _rounded(values.clip(lowest, highest), self.alphas[0].dtype)
 
 
-def prepare_pair(picture0: np.ndarray, picture1: np.ndarray, names: tuple[str, str] = ("the first", "the second"),
-                 ) -> PicturePair:
-    """Bring two pictures to one kind: the richer of the two in colour, alpha and depth.
+def prepare_pair(image0: np.ndarray, image1: np.ndarray, names: tuple[str, str] = ("the first", "the second"),
+                 ) -> ImagePair:
+    """Bring two images to one kind: the richer of the two in colour, alpha and depth.
 
-    Gray beside colour becomes colour, a picture without alpha is opaque, 8 bits beside 16 become 16.
+    Gray beside colour becomes colour, an image without alpha is opaque, 8 bits beside 16 become 16.
 
     Args:
-        picture0, picture1: as `media.image.read_image` returns them.
+        image0, image1: as `media.image.read_image` returns them.
         names: what to call them in errors.
 
     Raises:
         UserError: different sizes, float beside integer pixels, or NaN or infinite pixels.
     """
-    pictures = [picture0, picture1]
-    if picture0.shape[:2] != picture1.shape[:2]:
-        sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures]
-        raise UserError(f"the pictures have different sizes: {names[0]} is {sizes[0]}, {names[1]} is {sizes[1]}; "
+    images = (image0, image1)
+    _check(images, names)
+    dtype = np.result_type(*images)
+    images = tuple(image * dtype.type(257) if image.dtype != dtype else image for image in images)
+    colours = [np.dstack([image] * 3) if image.ndim == 2 else np.ascontiguousarray(image[..., :3]) for image in images]
+    alphas = None
+    if any(map(_has_alpha, images)):
+        alphas = tuple(image[..., 3].copy() if _has_alpha(image) else np.full(image.shape[:2], _peak(dtype), dtype)
+                       for image in images)
+    curve = None
+    if dtype == np.float32:  # alpha is in the colours already: nothing is hidden
+        curve = LogCurve.around(colours)
+        colours = [curve.encode(colour) for colour in colours]
+    elif alphas:
+        colours = [spread_colours(colour, alpha) for colour, alpha in zip(colours, alphas)]
+    return ImagePair(tuple(colours), alphas, all(image.ndim == 2 for image in images), curve)
+
+
+def spread_colours(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Replace the colours of fully transparent pixels by those of the visible ones around them.
+
+    What programs leave below alpha 0, black mostly, would be mixed into the edge by every enlargement. Averages over
+    ever larger squares, weighted by alpha, are filled in, each from the smallest that holds anything visible.
+
+    Args:
+        colours: (H, W, 3) uint8 or uint16.
+        alpha: (H, W), same type.
+    """
+    weights = (alpha.astype(np.float32) / _peak(alpha.dtype))[..., None]
+    if not alpha.any() or alpha.all():
+        return colours
+    levels = [np.dstack([colours * weights, weights])]
+    while max(levels[-1].shape[:2]) > 1:
+        height, width = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA))
+    filled = levels[-1][..., :3] / levels[-1][..., 3:]
+    for level in reversed(levels[:-1]):
+        coarse = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        weights = level[..., 3:]
+        own = level[..., :3] / np.maximum(weights, 1e-9)
+        filled = coarse + (own - coarse) * (16 * weights).clip(0, 1)  # what is hardly visible at all hardly counts
+    return np.where((alpha > 0)[..., None], colours, _rounded(filled, colours.dtype))
+
+
+def _check(images: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    """Raise UserError if the two images cannot be a pair."""
+    sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in images]
+    if sizes[0] != sizes[1]:
+        raise UserError(f"the images have different sizes: {names[0]} is {sizes[0]}, {names[1]} is {sizes[1]}; "
                         "bring them to one size first")
-    linear = [picture.dtype == np.float32 for picture in pictures]
+    linear = [image.dtype == np.float32 for image in images]
     if any(linear) and not all(linear):
         raise UserError(f"{names[linear.index(True)]} holds linear light and {names[linear.index(False)]} does not; "
                         "convert one of them first")
-    for picture, name in zip(pictures, names, strict=True):
-        if picture.dtype == np.float32 and not np.isfinite(picture).all():
-            count = int((~np.isfinite(picture)).sum())
+    for image, name in zip(images, names, strict=True):
+        if all(linear) and not np.isfinite(image).all():
+            count = int((~np.isfinite(image)).sum())
             raise UserError(f"cannot use {name}: {count} of its values are infinite or not a number; repair them first")
-    deep = max(pictures, key=lambda picture: picture.dtype.itemsize).dtype
-    pictures = [p * np.uint16(257) if deep == np.uint16 and p.dtype == np.uint8 else p for p in pictures]
-    gray = all(picture.ndim == 2 for picture in pictures)
-    alphas = None
-    if any(picture.ndim == 3 and picture.shape[2] == 4 for picture in pictures):
-        opaque = 1 if any(linear) else np.iinfo(deep).max
-        alphas = tuple(p[..., 3].copy() if p.ndim == 3 and p.shape[2] == 4 else np.full(p.shape[:2], opaque, deep)
-                       for p in pictures)
-    colours = [np.dstack([p] * 3) if p.ndim == 2 else np.ascontiguousarray(p[..., :3]) for p in pictures]
-    curve = None
-    if any(linear):
-        curve = LogCurve(min(0.0, *(float(p.min()) for p in colours)), max(float(p.max()) for p in colours))
-        colours = [curve.encode(p) for p in colours]
-    return PicturePair(tuple(colours), alphas, gray, curve)
+
+
+def _has_alpha(image: np.ndarray) -> bool:
+    return image.ndim == 3 and image.shape[2] == 4
+
+
+def _peak(dtype: np.dtype) -> int:
+    """The value of white, and of opaque."""
+    return 1 if dtype == np.float32 else np.iinfo(dtype).max
+
+
+def _rounded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Float values as pixels of a type, whose range they keep to."""
+    return values.astype(dtype) if dtype == np.float32 else np.rint(values).clip(0, _peak(dtype)).astype(dtype)

@@ -1,4 +1,4 @@
-"""Pictures of what the network estimated: flow as colours, the blending mask, the scales it chose."""
+"""Images of what the network estimated: flow as colours, the blending mask, the scales it chose."""
 import cv2
 import numpy as np
 
@@ -24,9 +24,9 @@ def flow_colours(flow: np.ndarray, longest: float) -> np.ndarray:
     return np.rint(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR) * 255).astype(np.uint8)
 
 
-def motion_picture(frame: np.ndarray, timestep: float, flow: np.ndarray, mask: np.ndarray,
-                   scales: list[int]) -> np.ndarray:
-    """One picture of four labelled panels: the frame with its blocks' scales, the mask, and both flows.
+def draw_motion(frame: np.ndarray, timestep: float, flow: np.ndarray, mask: np.ndarray, scales: list[int],
+                ) -> np.ndarray:
+    """One image of four labelled panels: the frame with its blocks' scales, the mask, and both flows.
 
     Args:
         frame: (H, W, 3) uint8 BGR, the result at `timestep`.
@@ -46,21 +46,21 @@ def motion_picture(frame: np.ndarray, timestep: float, flow: np.ndarray, mask: n
     panels = [_panel(frame, size, f"t = {timestep:.4g}"),
               _panel(grey, size, "mask: white = frame 0")]
     for index in (0, 1):
-        picture = _panel(flow_colours(flow[..., 2 * index:2 * index + 2], longest), size, f"flow to frame {index}")
-        panels.append(_wheel(picture, longest))
+        image = _panel(flow_colours(flow[..., 2 * index:2 * index + 2], longest), size, f"flow to frame {index}")
+        panels.append(_wheel(image, longest))
     _write_scales(panels[0], scales)
     return np.vstack([np.hstack(panels[:2]), np.hstack(panels[2:])])
 
 
-def label(picture: np.ndarray, text: str, position: tuple[int, int], size: float = 0.6,
+def label(image: np.ndarray, text: str, position: tuple[int, int], size: float = 0.6,
           colour: tuple[int, int, int] = (255, 255, 255)) -> None:
-    """Write `text` into a uint8 BGR picture, its baseline starting at `position` (x, y)."""
-    cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+    """Write `text` into a uint8 BGR image, its baseline starting at `position` (x, y)."""
+    cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
-def _panel(picture: np.ndarray, size: tuple[int, int], title: str) -> np.ndarray:
-    """The picture at `size` (width, height) below a dark line with its title."""
-    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+def _panel(image: np.ndarray, size: tuple[int, int], title: str) -> np.ndarray:
+    """The image at `size` (width, height) below a dark line with its title."""
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     panel = cv2.copyMakeBorder(scaled, _MARGIN, 0, 0, 0, cv2.BORDER_CONSTANT, value=(32, 32, 32))
     label(panel, title, (10, 27))
     return panel

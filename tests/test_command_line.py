@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
 import os, sys, time
 from common import cli
 from common.errors import UserError
 from common.files import atomic_path
+from common.staging import staged_folder
 def main():
 {}
 cli.run(main)
@@ -39,10 +42,12 @@ def test_closed_output_goes_nowhere_rather_than_into_the_next_file(tmp_path):
     assert path.read_bytes() == b"whole"
 
 
-def test_terminated_script_leaves_nothing_unfinished(tmp_path):
-    process = start(f"with atomic_path({str(tmp_path / 'a.png')!r}) as path:\n    path.write_bytes(b'half')\n"
+@pytest.mark.parametrize("unfinished", ["atomic_path({!r} + '/a.png')", "staged_folder({!r} + '/new/folder')"])
+def test_terminated_script_leaves_nothing_unfinished(tmp_path, unfinished):
+    process = start(f"with {unfinished.format(str(tmp_path))} as path:\n"
+                    "    (path / 'a.png' if path.is_dir() else path).write_bytes(b'half')\n"
                     "    print('begun', flush=True)\n    time.sleep(60)")
     assert process.stdout.readline() == "begun\n" and len(list(tmp_path.iterdir())) == 1
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 143 and "Traceback" not in process.stderr.read()
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.name != "new"] == []

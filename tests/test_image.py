@@ -1,4 +1,4 @@
-"""Pictures in and out of files, against Pillow, PyAV and the OpenEXR package's own reading, and closed forms."""
+"""Images in and out of files, against Pillow, PyAV and the OpenEXR package's own reading, and closed forms."""
 import os
 
 import av
@@ -13,8 +13,7 @@ from common.staging import staged_folder
 from media.animation import open_animation
 from media.exr import HALF_MAX
 from media.image import list_images, read_bgr, read_image, to_display, write_image
-from media.image_pair import LogCurve, prepare_pair
-from media.visualize import flow_colours, motion_picture
+from media.visualize import draw_motion, flow_colours
 
 RNG = np.random.default_rng(1)
 COLOUR = cv2.resize(RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8), (49, 33), interpolation=cv2.INTER_CUBIC)
@@ -22,14 +21,14 @@ GRAY = COLOUR[..., 1].copy()
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
-@pytest.mark.parametrize("picture", [COLOUR, GRAY, np.dstack([COLOUR, GRAY])], ids=["bgr", "gray", "bgra"])
-def test_png_keeps_channels_and_depth(tmp_path, picture, deep):
+@pytest.mark.parametrize("image", [COLOUR, GRAY, np.dstack([COLOUR, GRAY])], ids=["bgr", "gray", "bgra"])
+def test_png_keeps_channels_and_depth(tmp_path, image, deep):
     if deep:
-        picture = picture * np.uint16(256) + np.uint16(3)
-    write_image(tmp_path / "a.png", picture)
+        image = image * np.uint16(256) + np.uint16(3)
+    write_image(tmp_path / "a.png", image)
     again = read_image(tmp_path / "a.png")
-    assert again.dtype == picture.dtype
-    np.testing.assert_array_equal(again, picture)
+    assert again.dtype == image.dtype
+    np.testing.assert_array_equal(again, image)
 
 
 def test_colours_are_bgr_and_webp_is_lossless(tmp_path):
@@ -108,17 +107,17 @@ def write_exr_by_the_package(path, channels, **header):
 def test_exr_is_linear_half_float_and_not_clipped(tmp_path):
     planes = (RNG.random((6, 9, 4)) * 40 - 1).astype(np.float16)
     write_exr_by_the_package(tmp_path / "in.exr", dict(zip("RGBA", planes.transpose(2, 0, 1))))
-    picture = read_image(tmp_path / "in.exr")
-    assert picture.dtype == np.float32
-    np.testing.assert_array_equal(picture, planes[..., [2, 1, 0, 3]].astype(np.float32))
-    picture[0, 0, 0] = 1e9
-    write_image(tmp_path / "out.exr", picture)
+    image = read_image(tmp_path / "in.exr")
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image, planes[..., [2, 1, 0, 3]].astype(np.float32))
+    image[0, 0, 0] = 1e9
+    write_image(tmp_path / "out.exr", image)
     channels = OpenEXR.File(str(tmp_path / "out.exr"), separate_channels=True).channels()
     assert {name: channel.pixels.dtype for name, channel in channels.items()} == dict.fromkeys("RGBA", np.float16)
     np.testing.assert_array_equal(channels["R"].pixels, planes[..., 0])
     assert channels["B"].pixels[0, 0] == HALF_MAX
-    write_image(tmp_path / "gray.exr", picture[..., 1])
-    np.testing.assert_array_equal(read_image(tmp_path / "gray.exr"), picture[..., 1])
+    write_image(tmp_path / "gray.exr", image[..., 1])
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.exr"), image[..., 1])
 
 
 def test_exr_data_window_is_placed_in_the_display_window(tmp_path):
@@ -146,7 +145,7 @@ def test_broken_files_are_one_clear_error(tmp_path, capfd):
     damaged = bytearray(cv2.imencode(".png", big)[1].tobytes())
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "damaged.png").write_bytes(damaged)
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not a image")
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder.png").mkdir()
     write_exr_by_the_package(tmp_path / "depth.exr", {"Z": GRAY.astype(np.float32)})
@@ -170,9 +169,9 @@ def test_truncated_jpeg_with_a_thumbnail_in_its_header_is_noticed(tmp_path):
 
 
 def test_what_a_format_cannot_hold_is_refused(tmp_path):
-    for name, picture in (("a.jpg", GRAY.astype(np.uint16)), ("a.png", GRAY.astype(np.float32)), ("a.xyz", GRAY)):
+    for name, image in (("a.jpg", GRAY.astype(np.uint16)), ("a.png", GRAY.astype(np.float32)), ("a.xyz", GRAY)):
         with pytest.raises(UserError, match=name):
-            write_image(tmp_path / name, picture)
+            write_image(tmp_path / name, image)
     assert not list(tmp_path.iterdir())
 
 
@@ -183,62 +182,8 @@ def test_display_of_every_kind():
     np.testing.assert_array_equal(to_display(half_clear), [[[204, 204, 204], [10, 20, 30]]])
     linear = np.array([[0.0, 0.21586, 5.0]], np.float32)  # sRGB's 128, by IEC 61966-2-1
     np.testing.assert_array_equal(to_display(linear)[0, :, 0], [0, 128, 255])
-
-
-def test_log_curve_is_exact_both_ways_and_near_srgb():
-    for lowest, peak in ((0.0, 1.0), (0.0, 900.0), (-0.5, 12.0), (0.0, 0.0)):
-        curve = LogCurve(lowest, peak)
-        light = np.linspace(lowest, peak, 1001, dtype=np.float32)
-        value = curve.encode(light)
-        assert value.min() == 0 and value.max() <= 1
-        np.testing.assert_allclose(curve.decode(value), light, rtol=2e-5, atol=2e-6 * max(peak, 1))
-    assert abs(float(LogCurve(0, 1).encode(np.float32(0.18))) - 0.46) < 0.05
-
-
-def test_pair_takes_the_richer_kind():
-    pair = prepare_pair(GRAY, np.dstack([COLOUR, GRAY]) * np.uint16(257))
-    assert not pair.gray and pair.curve is None
-    np.testing.assert_array_equal(pair.frames[0], np.dstack([GRAY] * 3) * np.uint16(257))
-    np.testing.assert_array_equal(pair.frames[1], COLOUR * np.uint16(257))
-    assert (pair.alphas[0] == 65535).all()
-    np.testing.assert_array_equal(pair.alphas[1], GRAY * np.uint16(257))
-    gray = prepare_pair(GRAY, GRAY)
-    assert gray.gray and gray.alphas is None
-    uneven = np.dstack([GRAY // 2, GRAY // 2, GRAY // 2 + 2])  # the mean is 2/3 more than the first
-    np.testing.assert_array_equal(gray.picture(uneven), GRAY // 2 + 1)
-
-
-def test_linear_pair_comes_back_unclipped():
-    light = (RNG.random((8, 9, 3)) * 30 - 0.2).astype(np.float32)
-    pair = prepare_pair(light, light[::-1])
-    assert pair.frames[0].min() >= 0 and pair.frames[0].max() <= 1
-    np.testing.assert_allclose(pair.picture(pair.frames[0]), light, rtol=1e-4, atol=1e-4)
-
-
-def test_alpha_moves_with_the_flow():
-    alpha = np.zeros((20, 30), np.uint8)
-    alpha[5:12, 6:14] = 255
-    pair = prepare_pair(np.dstack([COLOUR[:20, :30], alpha]), np.dstack([COLOUR[:20, :30], np.roll(alpha, 8, 1)]))
-    flow = np.zeros((20, 30, 4), np.float32)
-    flow[..., 0], flow[..., 2] = -2, 6  # at t = 1/4 of a motion by 8 pixels to the right
-    for mask in (0.0, 0.3, 1.0):
-        moved = pair.picture(COLOUR[:20, :30], flow, np.full((20, 30), mask, np.float32))
-        np.testing.assert_array_equal(moved[..., 3], np.roll(alpha, 2, 1))
-        np.testing.assert_array_equal(moved[..., :3], COLOUR[:20, :30])
-    opaque = prepare_pair(np.dstack([COLOUR, np.full_like(GRAY, 255)]), COLOUR)
-    wild = RNG.normal(0, 20, (66, 98, 4)).astype(np.float32)
-    result = opaque.picture(np.zeros((66, 98, 3), np.uint8), wild, RNG.random((66, 98)).astype(np.float32))
-    assert (result[..., 3] == 255).all()
-
-
-def test_pairs_that_do_not_fit_are_refused():
-    light = COLOUR.astype(np.float32)
-    broken = light.copy()
-    broken[2, 3] = np.nan, np.inf, 0
-    for first, second, message in ((COLOUR, COLOUR[1:], "49x33.*49x32"), (COLOUR, light, "linear"),
-                                   (light, broken, "B: 2 of its values")):
-        with pytest.raises(UserError, match=message):
-            prepare_pair(first, second, ("A", "B"))
+    half_covered = np.array([[[0, 0, 0, 0.78414], [0.5, 0.5, 0.5, 0.5]]], np.float32)  # colours hold alpha already
+    np.testing.assert_array_equal(to_display(half_covered)[0, :, 0], [128, 255])
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
@@ -265,8 +210,27 @@ def test_animation_that_fails_leaves_what_was_there(tmp_path):
         raise RuntimeError
     assert (tmp_path / "a.gif").read_text() == "earlier"
     assert len(list(tmp_path.iterdir())) == 1
-    with pytest.raises(UserError, match="gif or .mp4"), open_animation(tmp_path / "a.avi", 10):
-        pass
+    for name, fps, message in (("a.avi", 10, "gif or .mp4"), ("b.gif", 0.0004, "0.0004"), ("b.gif", 101, "101"),
+                               ("b.mp4", 0.0004, "0.0004")):
+        with pytest.raises(UserError, match=message), open_animation(tmp_path / name, fps):
+            pass
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_animation_of_a_colon_in_its_name_and_of_the_slowest_rate(tmp_path, monkeypatch, suffix):
+    monkeypatch.chdir(tmp_path)
+    with open_animation("Alien:2" + suffix, 0.01) as animation:
+        for _ in range(2):
+            animation.add(COLOUR)
+    with av.open(str(tmp_path / ("Alien:2" + suffix))) as container:
+        assert [float(frame.pts * frame.time_base) for frame in container.decode(video=0)] == [0, 100]
+
+
+def test_frames_too_large_for_the_format_are_one_error(tmp_path):
+    with pytest.raises(UserError, match="a.mp4"), open_animation(tmp_path / "a.mp4", 10) as animation:
+        animation.add(np.zeros((2, 40000, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
 
 
 def test_staged_files_appear_together_or_not_at_all(tmp_path):
@@ -285,6 +249,18 @@ def test_staged_files_appear_together_or_not_at_all(tmp_path):
         pass
 
 
+def test_stages_of_killed_processes_are_removed_and_living_ones_kept(tmp_path):
+    (tmp_path / ".unfinished-old").mkdir()
+    (tmp_path / ".unfinished-old" / "img0.png").write_text("half")
+    with staged_folder(tmp_path) as stage:
+        (stage / "a").write_text("1")
+        assert [path.name for path in tmp_path.iterdir()] == [stage.name]
+        with staged_folder(tmp_path) as other:
+            (other / "b").write_text("2")
+        assert stage.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_flow_colours_by_direction_and_length():
     flow = np.array([[[0, 0], [5, 0], [2.5, 0], [-5, 0], [50, 0]]], np.float32)
     white, right, half, left, far = flow_colours(flow, 5)[0]
@@ -295,15 +271,15 @@ def test_flow_colours_by_direction_and_length():
     np.testing.assert_array_equal(far, right)
 
 
-def test_motion_picture_shows_mask_and_flow():
+def test_motion_image_shows_mask_and_flow():
     flow = np.zeros((90, 160, 4), np.float32)
     flow[..., 0] = 3
     mask = np.zeros((90, 160), np.float32)
     mask[:, :80] = 1
     frame = np.full((90, 160, 3), 77, np.uint8)
-    picture = motion_picture(frame, 0.5, flow, mask, [1, 2, 4])
-    assert picture.shape == (2 * (180 + 40), 640, 3)
-    assert (picture[130, 160] == 77).all()
-    assert (picture[130, 320 + 80] == 255).all() and (picture[130, 320 + 240] == 0).all()
-    np.testing.assert_array_equal(picture[220 + 130, 160], [0, 0, 255])
-    assert (picture[220 + 130, 320 + 160] == 255).all()
+    image = draw_motion(frame, 0.5, flow, mask, [1, 2, 4])
+    assert image.shape == (2 * (180 + 40), 640, 3)
+    assert (image[130, 160] == 77).all()
+    assert (image[130, 320 + 80] == 255).all() and (image[130, 320 + 240] == 0).all()
+    np.testing.assert_array_equal(image[220 + 130, 160], [0, 0, 255])
+    assert (image[220 + 130, 320 + 160] == 255).all()

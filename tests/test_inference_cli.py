@@ -1,4 +1,4 @@
-"""What the pair script promises around its pictures: exit codes, nothing half-written, what it says at the end."""
+"""What the pair script promises around its images: exit codes, nothing half-written, what it says at the end."""
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageCms
 
 import inference_img
 from common.errors import UserError
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def pair(tmp_path, monkeypatch):
-    """A folder with a small network and two pictures, the first with alpha; a function that runs the script there."""
+    """A folder with a small network and two images, the first with alpha; a function that runs the script there."""
     torch.manual_seed(0)
     save_model(SAFA(channels=8, blocks=2), tmp_path / "small.safetensors")
     pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 4), dtype=np.uint8)
@@ -48,13 +49,13 @@ def test_process_ends_with_code_2_and_one_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_opaque_stays_opaque_and_earlier_pictures_are_named(pair, tmp_path, capsys):
+def test_opaque_stays_opaque_and_earlier_images_are_named(pair, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "img9.png").write_bytes(b"longer run")
     (tmp_path / "out" / "holiday.png").write_bytes(b"mine")
     pair("--exp", "1", "--output", "out")
     said = capsys.readouterr().out
-    assert "Wrote 3 pictures of 48x32 to out: img0.png ... img2.png" in said
+    assert "Wrote 3 images of 48x32 to out: img0.png ... img2.png" in said
     assert "1 from an earlier run" in said and "img9.png" in said and "holiday" not in said
     assert contents("out")["img9.png"] == b"longer run"
     for index in range(3):
@@ -72,13 +73,69 @@ def test_places_that_cannot_be_written_show_before_the_work(pair, tmp_path, monk
     assert sorted(contents(tmp_path)) == ["a.png", "b.png", "file", "small.safetensors"]
 
 
-def test_inputs_are_not_overwritten(pair, tmp_path):
+def test_inputs_are_not_overwritten(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference_img.InferenceSettings, "predictor", lambda self: pytest.fail("the work began"))
     for old, new in (("a.png", "img0.png"), ("b.png", "img1.png")):
         (tmp_path / old).rename(tmp_path / new)
+    Image.fromarray(np.zeros((16, 24), np.uint8)).save(tmp_path / "a.gif")
+    (tmp_path / "link.gif").symlink_to("a.gif")
     before = contents(tmp_path)
-    with pytest.raises(UserError, match="is an input"):
-        pair("--img", "img0.png", "img1.png", "--output", ".")
+    for options, message in ((("--img", "img0.png", "img1.png", "--output", "."), "img0.png is an input"),
+                             (("--img", "a.gif", "a.gif", "--gif", "a.gif"), "a.gif is an input"),
+                             (("--img", "link.gif", "link.gif", "--mp4", "./a.gif"), "a.gif is an input"),
+                             (("--img", "img0.png", "img1.png", "--gif", "b.gif", "--mp4", "b.gif"), "written twice")):
+        with pytest.raises(UserError, match=message):
+            pair(*options)
     assert contents(tmp_path) == before
+
+
+def test_what_is_replaced_is_said_or_refused(pair, tmp_path, capsys):
+    pair("--exp", "0", "--output", "out", "--gif", "a.gif")
+    assert "replacing" not in capsys.readouterr().out
+    pair("--exp", "0", "--output", "out", "--gif", "a.gif")
+    assert "Note: replacing what exists: out/img0.png ... a.gif\n" in capsys.readouterr().out
+    before = contents("out")
+    with pytest.raises(UserError, match="img0.png exists already .and 2 more"):
+        pair("--exp", "0", "--output", "out", "--gif", "a.gif", "--overwrite", "no", "--upscale", "1")
+    assert contents("out") == before
+
+
+def test_a_colon_in_an_animation_s_name(pair, tmp_path):
+    pair("--exp", "0", "--output", "out", "--mp4", "Alien:2.mp4")
+    assert (tmp_path / "Alien:2.mp4").stat().st_size > 0
+
+
+def test_profile_and_orientation_are_kept_or_spoken_of(pair, tmp_path, capsys):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[274] = 6
+    pixels = Image.fromarray(np.random.default_rng(1).integers(0, 256, (16, 24, 3), dtype=np.uint8))
+    for name in ("c.png", "d.png"):
+        pixels.save(name, icc_profile=profile, exif=exif)
+    pair("--img", "c.png", "d.png", "--exp", "0", "--output", "out", "--gif", "a.gif")
+    said = capsys.readouterr().out
+    assert "images of 32x48" in said and "a.gif cannot hold" in said and "different" not in said
+    with Image.open("out/img1.png") as image:
+        assert image.info["icc_profile"] == profile and image.size == (32, 48)
+    pixels.rotate(90, expand=True).save("e.png")
+    pair("--img", "e.png", "d.png", "--exp", "0", "--output", "out")
+    said = capsys.readouterr().out
+    assert "different colour profiles" in said and "d.png's" in said
+    with Image.open("out/img0.png") as image:
+        assert image.info["icc_profile"] == profile
+
+
+def test_animated_input_is_refused_with_the_reason(pair, tmp_path):
+    frames = [Image.new("RGB", (24, 16), colour) for colour in ("red", "blue")]
+    frames[0].save("c.webp", save_all=True, append_images=frames[1:])
+    with pytest.raises(UserError, match="c.webp: it is an animation of 2 frames"):
+        pair("--img", "c.webp", "b.png", "--output", "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_option_has_its_help():
+    for action in inference_img.build_parser()._actions:
+        assert action.help, action.option_strings
 
 
 def test_a_failure_half_way_leaves_the_earlier_run_whole(pair, tmp_path, monkeypatch):
@@ -86,11 +143,11 @@ def test_a_failure_half_way_leaves_the_earlier_run_whole(pair, tmp_path, monkeyp
     before = contents("out")
     written = []
 
-    def fails_at_the_third(path, picture):
+    def fails_at_the_third(path, image, colour=None):
         written.append(path)
         if len(written) == 3:
             raise UserError("the disk is full")
-        write_image(path, 255 - picture)
+        write_image(path, 255 - image)
 
     monkeypatch.setattr(inference_img, "write_image", fails_at_the_third)
     with pytest.raises(UserError, match="disk"):

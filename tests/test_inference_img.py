@@ -1,4 +1,4 @@
-"""Pair inference as a user types it: pictures in, pictures of the same kind out, and one line for mistakes."""
+"""Pair inference as a user types it: images in, images of the same kind out, and one line for mistakes."""
 import os
 import sys
 
@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
     return str(path)
 
 
-def picture(channels=3, dtype=np.uint8, seed=0):
+def smooth_image(channels=3, dtype=np.uint8, seed=0):
     smooth = np.random.default_rng(seed).random((4, 6, channels))
     smooth = cv2.resize(smooth, (24, 16), interpolation=cv2.INTER_LINEAR).reshape(16, 24, channels)
     return (smooth * {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]).astype(dtype)
@@ -37,7 +37,7 @@ def run(monkeypatch, weights, *options):
 
 def test_names_order_and_animations(monkeypatch, weights, tmp_path, capsys):
     for index in (0, 1):
-        cv2.imwrite(str(tmp_path / f"{index}.png"), picture(seed=index))
+        cv2.imwrite(str(tmp_path / f"{index}.png"), smooth_image(seed=index))
     pair = [tmp_path / "0.png", tmp_path / "1.png"]
     run(monkeypatch, weights, "--img", *pair, "--exp", 2, "--output", tmp_path / "a", "--mp4", tmp_path / "a.mp4",
         "--gif", tmp_path / "a.gif", "--visualize", "--upscale", 2)
@@ -51,13 +51,13 @@ def test_names_order_and_animations(monkeypatch, weights, tmp_path, capsys):
     by_ratio = [cv2.imread(str(tmp_path / "b" / f"img{i}.png")) for i in range(4)]
     by_exp = [cv2.imread(str(tmp_path / "a" / f"img{i}.png")) for i in (0, 2, 1, 4)]
     assert all(np.array_equal(one, other) for one, other in zip(by_ratio, by_exp))
-    assert "Wrote 4 pictures of 48x32" in capsys.readouterr().out
+    assert "Wrote 4 images of 48x32" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("channels,dtype", [(1, np.uint8), (4, np.uint8), (3, np.uint16), (1, np.uint16)])
 def test_kinds_of_png_come_back(monkeypatch, weights, tmp_path, channels, dtype):
     for index in (0, 1):
-        cv2.imwrite(str(tmp_path / f"{index}.png"), picture(channels, dtype, index))
+        cv2.imwrite(str(tmp_path / f"{index}.png"), smooth_image(channels, dtype, index))
     run(monkeypatch, weights, "--img", tmp_path / "0.png", tmp_path / "1.png", "--exp", 0, "--output", tmp_path / "out",
         "--upscale", 1)
     result = cv2.imread(str(tmp_path / "out" / "img0.png"), cv2.IMREAD_UNCHANGED)
@@ -65,7 +65,7 @@ def test_kinds_of_png_come_back(monkeypatch, weights, tmp_path, channels, dtype)
 
 
 def test_exr_stays_linear_and_beyond_white(monkeypatch, weights, tmp_path):
-    bright = picture(dtype=np.float32) * 40
+    bright = smooth_image(dtype=np.float32) * 40
     for index in (0, 1):
         write_exr(tmp_path / f"{index}.exr", bright)
     assert np.abs(read_exr(tmp_path / "0.exr")[..., :3] - bright).max() < 0.02  # half floats
@@ -75,19 +75,19 @@ def test_exr_stays_linear_and_beyond_white(monkeypatch, weights, tmp_path):
     assert result.max() > 5 and np.isfinite(result).all()
 
 
-def test_written_pictures_are_read_back(tmp_path):
+def test_written_images_are_read_back(tmp_path):
     for channels, dtype in ((3, np.uint8), (4, np.uint16), (1, np.uint8)):
-        image = picture(channels, dtype)
+        image = smooth_image(channels, dtype)
         write_image(tmp_path / "p.png", image)
         assert np.array_equal(read_image(tmp_path / "p.png").reshape(image.shape), image)
 
 
 def test_mistakes_are_one_line_and_touch_nothing(monkeypatch, weights, tmp_path):
     monkeypatch.chdir(tmp_path)
-    cv2.imwrite("a.png", picture())
-    cv2.imwrite("b.png", picture(seed=1))
-    cv2.imwrite("other.png", picture()[:8])
-    (tmp_path / "text.png").write_text("no picture")
+    cv2.imwrite("a.png", smooth_image())
+    cv2.imwrite("b.png", smooth_image(seed=1))
+    cv2.imwrite("other.png", smooth_image()[:8])
+    (tmp_path / "text.png").write_text("no image")
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[:len(whole) // 2])
     (tmp_path / "broken.safetensors").write_text("no weights")
