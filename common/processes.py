@@ -1,6 +1,7 @@
 """This process among those that share a job: what torchrun, or another launcher, put into the environment."""
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
@@ -24,7 +25,7 @@ class Processes(NamedTuple):
 
     @classmethod
     def from_environment(cls, local_rank: int | None = None) -> "Processes":
-        """From RANK, WORLD_SIZE and LOCAL_RANK.
+        """From RANK, WORLD_SIZE and LOCAL_RANK, or Slurm's own variables where `srun` alone started the processes.
 
         Args:
             local_rank: for launchers that give it on the command line instead of in the environment.
@@ -32,13 +33,14 @@ class Processes(NamedTuple):
         Raises:
             UserError: the variables are incomplete, no numbers, or contradict each other.
         """
-        count = _number("WORLD_SIZE", 1)
+        given = _environment()
+        count = _number(given, "WORLD_SIZE", 1)
         if count == 1:
-            return cls(0, 1, _number("LOCAL_RANK", local_rank or 0))
-        rank = _number("RANK")
+            return cls(0, 1, _number(given, "LOCAL_RANK", local_rank or 0))
+        rank = _number(given, "RANK")
         if not 0 <= rank < count:
             raise UserError(f"RANK={rank} is not below WORLD_SIZE={count}: start the processes with torchrun")
-        return cls(rank, count, _number("LOCAL_RANK", local_rank or 0))
+        return cls(rank, count, _number(given, "LOCAL_RANK", local_rank or 0))
 
     @property
     def first(self) -> bool:
@@ -56,6 +58,7 @@ class Processes(NamedTuple):
         """
         if self.count == 1:
             return
+        os.environ.update(_environment())  # where torch looks
         missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
         if missing:
             raise UserError(f"WORLD_SIZE={self.count}, but {' and '.join(missing)} not set: start with torchrun")
@@ -100,12 +103,35 @@ class Processes(NamedTuple):
         return items[len(items) * self.rank // self.count:len(items) * (self.rank + 1) // self.count]
 
 
-def _number(name: str, default: int | None = None) -> int:
-    text = os.environ.get(name)
+def _environment() -> dict[str, str]:
+    """The environment; where srun alone started the processes, with what torchrun would have put there."""
+    started = "RANK" in os.environ or "WORLD_SIZE" in os.environ
+    return dict(os.environ) if started else {**_from_slurm(os.environ), **os.environ}
+
+
+def _from_slurm(slurm: Mapping[str, str]) -> dict[str, str]:
+    """What torchrun would set for this task of a Slurm step; nothing where it is the only one, or none.
+
+    The first node of the step is where to meet, on a port that its job's number chooses.
+    """
+    if not {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_JOB_ID"} <= slurm.keys():
+        return {}
+    if int(slurm["SLURM_STEP_NUM_TASKS"]) == 1:
+        return {}
+    nodes = slurm.get("SLURM_STEP_NODELIST") or slurm.get("SLURM_JOB_NODELIST") or "localhost"
+    head, digits, tail = re.match(r"([^\[,]*)(?:\[(\d+)[^\]]*\]([^\[,]*))?", nodes).groups(default="")
+    number = int(slurm["SLURM_JOB_ID"]) + int(slurm.get("SLURM_STEP_ID", "0"))
+    return {"RANK": slurm["SLURM_PROCID"], "WORLD_SIZE": slurm["SLURM_STEP_NUM_TASKS"],
+            "LOCAL_RANK": slurm.get("SLURM_LOCALID", "0"), "MASTER_ADDR": head + digits + tail,
+            "MASTER_PORT": str(20000 + number % 20000)}
+
+
+def _number(given: Mapping[str, str], name: str, default: int | None = None) -> int:
+    text = given.get(name)
     if text is None and default is not None:
         return default
     if text is None:
-        raise UserError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}, but {name} is not set: start the processes with "
+        raise UserError(f"WORLD_SIZE={given['WORLD_SIZE']}, but {name} is not set: start the processes with "
                         "torchrun, or unset WORLD_SIZE for a single one")
     if not text.isdecimal() or (name == "WORLD_SIZE" and int(text) == 0):
         raise UserError(f"{name}={text} in the environment is not a number of processes: start them with torchrun")

@@ -46,7 +46,7 @@ def load_model(path: str | Path | None = None) -> Network:
             project ("small", "full"). None: the default ones.
 
     Raises:
-        UserError: no such file, not a checkpoint, cut short, or the weights of another network.
+        UserError: no such file, not a checkpoint, cut short, not finite, or the weights of another network.
     """
     path = _find(DEFAULT_WEIGHTS if path is None else WEIGHTS.get(str(path), Path(path)))
     state, header = _read(path)
@@ -62,6 +62,9 @@ def load_model(path: str | Path | None = None) -> Network:
         raise UserError(f"{path} does not hold the weights of this network: it has "
                         f"{_some(sorted(state)) or 'no tensors'}") from None
     _check(path, state, model.state_dict())
+    if broken := [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]:
+        raise UserError(f"{path} holds weights that are not finite ({_some(broken)}): the training they come from "
+                        "diverged; use an earlier file of it, such as best.safetensors")
     model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
                            for name, tensor in state.items()})
     return model.eval()

@@ -2,9 +2,9 @@
 import pytest
 
 from common.errors import UserError
-from common.processes import Processes
+from common.processes import Processes, _environment
 
-NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID")
 
 
 @pytest.fixture
@@ -18,6 +18,23 @@ def test_place_of_each_process(environment):
     assert Processes.from_environment() == (0, 1, 0) and Processes.from_environment().first
     environment(WORLD_SIZE=4, RANK=3, LOCAL_RANK=1)
     assert Processes.from_environment() == (3, 4, 1) and not Processes.from_environment().first
+
+
+@pytest.mark.parametrize(("nodes", "first"), [("gpu07", "gpu07"), ("gpu[03-04,09]", "gpu03"), ("a1,b2", "a1"),
+                                              ("rack-2-[7,9]-ib,c3", "rack-2-7-ib")])
+def test_tasks_of_slurm_find_each_other(environment, nodes, first):
+    environment(SLURM_STEP_NUM_TASKS=8, SLURM_PROCID=5, SLURM_LOCALID=1, SLURM_JOB_ID=4711, SLURM_STEP_NODELIST=nodes)
+    assert Processes.from_environment() == (5, 8, 1)
+    assert _environment()["MASTER_ADDR"] == first and 1024 < int(_environment()["MASTER_PORT"]) < 65536
+    environment(MASTER_ADDR="elsewhere")  # what is set wins
+    assert _environment()["MASTER_ADDR"] == "elsewhere"
+    environment(WORLD_SIZE=2, RANK=1)  # torchrun inside of a task
+    assert Processes.from_environment() == (1, 2, 0)
+
+
+def test_a_single_task_of_slurm_is_alone(environment):
+    environment(SLURM_STEP_NUM_TASKS=1, SLURM_PROCID=0, SLURM_JOB_ID=1, SLURM_NTASKS=8)
+    assert Processes.from_environment() == (0, 1, 0)
 
 
 def test_local_rank_of_the_command_line(environment):

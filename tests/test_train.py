@@ -16,6 +16,7 @@ from model.loss import Perceptual, charbonnier, l1, three_frame_loss
 from model.routing import Routing
 from model.start import RESNET18_FILE, load_imagenet_encoder, start_from_blending
 from training.schedule import learning_rate, routing_of_step
+from training.state import read_state
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--dataset", "synthetic", "--channels", "8", "--crop", "32", "--num_workers", "0",
@@ -28,7 +29,9 @@ def run(monkeypatch, output, *options):
     blocks = [] if "safa_small" in options else BLOCKS
     monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, *blocks, "--output", str(output), *options])
     train.main()
-    return torch.load(output / "state.pt", weights_only=True)
+    state = read_state(output)
+    del state["path"], state["instead"]
+    return state
 
 
 def same(one, other):
@@ -152,20 +155,21 @@ def test_two_processes_are_one_with_twice_the_batch(monkeypatch, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = scalars(tmp_path / "one")["loss"], scalars(tmp_path / "two")["loss"]
+    one, two = scalars(tmp_path / "one")["train/loss"], scalars(tmp_path / "two")["train/loss"]
     assert len(one) == len(two) == 3
     assert all(abs(a - b) < 1e-5 for a, b in zip(one, two)), (one, two)
 
 
 def test_mistakes_are_named(monkeypatch, tmp_path):
     run(monkeypatch, tmp_path / "done", "--max_steps", "1")
-    before = (tmp_path / "done" / "state.pt").read_bytes()
+    before = (tmp_path / "done" / "state-0000001.pt").read_bytes()
     for options, word in ((["--dataset", "folder"], "--data"), (["--crop", "36"], "36"), (["--lr", "0"], "--lr"),
-                          (["--output", str(tmp_path / "done")], "--resume"), (["--resume"], "nothing to resume"),
+                          (["--output", str(tmp_path / "done")], "--resume"), (["--ema", "1"], "--ema"),
+                          (["--upscale_range", "4", "2"], "4 2"), (["--config", str(tmp_path / "none")], "none"),
                           (["--output", str(tmp_path / "done"), "--resume", "--channels", "16"], "--channels 8"),
-                          (["--output", str(tmp_path / "done"), "--resume", "--batch_size", "3"], "2 samples a step"),
+                          (["--output", str(tmp_path / "done"), "--resume", "--batch_size", "3"], "a step 2 -> 3"),
                           (["--channels", "7"], "odd"), (["--mix", "0"], "above 0"), (["--seed", "9" * 20], "--seed"),
                           (["--dataset", "folder", "--data", str(tmp_path / "none")], "none")):
         with pytest.raises(UserError, match=word):
             run(monkeypatch, tmp_path / "fresh", *options)
-    assert (tmp_path / "done" / "state.pt").read_bytes() == before
+    assert (tmp_path / "done" / "state-0000001.pt").read_bytes() == before

@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_train import run, scalars
 
-import train
+import training.build
 from common.errors import UserError
 from data.stream import TrainingStream
 from model.loss import end_point_error, flow_loss
@@ -41,12 +41,12 @@ class StillStream(TrainingStream):
 
 
 def test_supervised_flow_draws_near_and_its_weight_falls_to_a_tenth(monkeypatch, tmp_path):
-    monkeypatch.setattr(train, "TrainingStream", StillStream)
+    monkeypatch.setattr(training.build, "TrainingStream", StillStream)
     small = ["--network", "safa_small", "--max_steps", "12", "--lr", "0.1", "--routing", "full"]
     run(monkeypatch, tmp_path / "small", *small, "--flow_loss", "2")
     seen = scalars(tmp_path / "small")
-    assert seen["flow_weight"][0] == 2 and seen["flow_weight"][-1] == pytest.approx(0.2)
-    assert seen["flow_loss"][-1] < 0.5 * max(seen["flow_loss"])
+    assert seen["train/flow_weight"][0] == 2 and seen["train/flow_weight"][-1] == pytest.approx(0.2)
+    assert seen["train/flow_loss"][-1] < 0.5 * max(seen["train/flow_loss"])
     with pytest.raises(UserError, match="--flow_loss.*safa_small"):
         run(monkeypatch, tmp_path / "safa", "--max_steps", "1", "--flow_loss", "1")
 

@@ -14,23 +14,25 @@ import pytest
 import torch
 from test_train import BLOCKS, ROOT, SMALL, run, same
 
-import train
+import training.step
 from common.errors import UserError
 from model import SAFA, load_model
+from model.checkpoint import save_model
 from training.monitor import Monitor
-from training.state import StopRequest, load_state, open_output, save_state
+from training.state import open_output, read_state, restore, save_state, saved_states
+from training.stopping import StopRequest
 
 SAVED_TWICE = """
 import os, sys, torch
 from pathlib import Path
 from model import SAFA
+from test_train_stopped import state_of
 from training.state import save_state
 
 torch.manual_seed(0)
 model = SAFA(channels=8, blocks=2)
-training = model, torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
 output = Path(sys.argv[1])
-save_state(output, *training, {"step": 1})
+save_state(output, state_of(model, 1), model, {}, 2)
 for parameter in model.parameters():
     torch.nn.init.zeros_(parameter)
 replace = os.replace
@@ -42,8 +44,9 @@ def stuck(source, target):
     replace(source, target)
 
 os.replace = stuck
-save_state(output, *training, {"step": 2})
+save_state(output, state_of(model, 2), model, {}, 2)
 """
+FIRST, SECOND = "state-0000001.pt", "state-0000002.pt"
 
 
 def new_training(seed=1):
@@ -52,40 +55,80 @@ def new_training(seed=1):
     return model, torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
 
 
-@pytest.mark.parametrize("file", ["last.safetensors", "state.pt"])
+def state_of(model, step):
+    """A state of a training with this model."""
+    return {"model": model.state_dict(), "optimizer": torch.optim.AdamW(model.parameters()).state_dict(), "scaler": {},
+            "progress": {"step": step}, "network": model.name, "settings": model.settings,
+            "random": torch.get_rng_state()}
+
+
+def save(output, step, seed=1, keep=2):
+    model, *_ = new_training(seed)
+    save_state(output, state_of(model, step), model, {}, keep)
+
+
+def load(output, model, *others):
+    return restore(read_state(output), model, *others)
+
+
+@pytest.mark.parametrize("file", ["last.safetensors", SECOND])
 def test_killed_while_saving(tmp_path, file):
     process = subprocess.Popen([sys.executable, "-c", SAVED_TWICE, str(tmp_path), file], cwd=ROOT, text=True,
+                               env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == "written, not renamed\n"
     process.kill()
     process.communicate()
     expected, *_ = new_training(seed=0)
     model, *others = new_training()
-    assert load_state(tmp_path, model, *others) == {"step": 1}
+    assert load(tmp_path, model, *others) == {"step": 1}
     assert same(dict(model.state_dict()), dict(expected.state_dict()))
     weights = dict(load_model(tmp_path).state_dict())
     if file == "last.safetensors":
         assert same(weights, dict(expected.state_dict()))
     assert len(list(tmp_path.iterdir())) == 3
     open_output(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.safetensors", "state.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.safetensors", FIRST]
 
 
 def test_state_that_cannot_be_gone_on_from_is_named(tmp_path):
-    save_state(tmp_path, *new_training(), {"step": 1})
-    path = tmp_path / "state.pt"
+    save(tmp_path, 1)
+    path = tmp_path / FIRST
     whole = path.read_bytes()
     with pytest.raises(UserError, match="--channels 8 --blocks 2, not --network safa --channels 16 --blocks 2"):
-        load_state(tmp_path, SAFA(channels=16, blocks=2), None, None)
+        load(tmp_path, SAFA(channels=16, blocks=2), None, None)
     for size in (0, 100, len(whole) // 10, len(whole) - 1):  # torch has another error for each
         path.write_bytes(whole[:size])
-        with pytest.raises(UserError, match="state.pt: it is damaged"):
-            load_state(tmp_path, *new_training())
+        with pytest.raises(UserError, match=f"{FIRST}: it is damaged.*--init"):
+            load(tmp_path, *new_training())
     state = torch.load(io.BytesIO(whole), weights_only=True)
     for changed in ({"model": {}}, {"optimizer": {}}, {"random": None}, {"settings": 8}):
         torch.save(state | changed, path)
         with pytest.raises(UserError, match="not of this version"):
-            load_state(tmp_path, *new_training())
+            load(tmp_path, *new_training())
+
+
+def test_the_last_states_are_kept_and_a_diverged_one_is_refused(tmp_path):
+    for step in (1, 20, 300):
+        save(tmp_path, step, seed=step)
+    assert [path.name for path in saved_states(tmp_path)] == ["state-0000300.pt", "state-0000020.pt"]
+    model, *_ = new_training()
+    before = (tmp_path / "last.safetensors").read_bytes()
+    model.decoder.to_picture.weight.data[0, 0] = float("nan")
+    with pytest.raises(UserError, match="no longer finite.*decoder.to_picture.weight"):
+        save_state(tmp_path, state_of(model, 400), model, {}, 2)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+    torch.save(state_of(model, 400), tmp_path / "state-0000400.pt")  # as versions without that check did
+    with pytest.raises(UserError, match="not finite.*diverged; delete it, and --resume goes on from state-0000300.pt"):
+        read_state(tmp_path)
+    (tmp_path / "state-0000400.pt").unlink()
+    assert read_state(tmp_path)["progress"] == {"step": 300}
+    save_model(model, tmp_path / "broken.safetensors")
+    with pytest.raises(UserError, match="broken.safetensors holds weights that are not finite.*to_picture"):
+        load_model(tmp_path / "broken.safetensors")
+    (tmp_path / "old").mkdir()
+    torch.save(state_of(new_training()[0], 7), tmp_path / "old" / "state.pt")  # what earlier versions called it
+    assert read_state(tmp_path / "old")["progress"] == {"step": 7}
 
 
 PROCESS = """
@@ -93,7 +136,7 @@ import sys
 import torch
 from common import cli
 from common.errors import UserError
-from training.distributed import average_gradients, join_processes, total
+from training.distributed import average, join_processes, total
 
 def main():
     processes, device = join_processes("cpu")
@@ -102,7 +145,7 @@ def main():
         raise UserError("this frame cannot be read")
     model = torch.nn.Linear(1, 1)
     model(torch.ones(1)).backward()
-    average_gradients(model)
+    average(model, torch.zeros(1))
 
 cli.run(main)
 """
@@ -132,18 +175,18 @@ def room_for(size):
 
 
 def test_full_disk_keeps_the_previous_state(tmp_path, capfd):
-    save_state(tmp_path, *new_training(seed=0), {"step": 1})
+    save(tmp_path, 1, seed=0)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for room in (10_000, len(before["last.safetensors"]) + 10_000):
-        with room_for(room), pytest.raises(UserError, match="cannot write .*(last.safet|state.pt).*File too large"):
-            save_state(tmp_path, *new_training(), {"step": 2})
-        assert (tmp_path / "state.pt").read_bytes() == before["state.pt"]
+        with room_for(room), pytest.raises(UserError, match="cannot write .*(last.safet|state-).*File too large"):
+            save(tmp_path, 2)
+        assert (tmp_path / FIRST).read_bytes() == before[FIRST]
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(before)
     with room_for(0), pytest.raises(UserError, match="cannot write to .*logs: File too large"):
         Monitor(tmp_path, True, 0, 1)
     with pytest.raises(UserError, match="File too large"), Monitor(tmp_path, True, 0, 1) as monitor, room_for(200):
         for step in range(100):
-            monitor.scalars(step, loss=1.0)
+            monitor.scalars(step, "train", loss=1.0)
             time.sleep(0.01)  # TensorBoard writes in a thread
     assert "Traceback" not in capfd.readouterr().err
 
@@ -167,7 +210,7 @@ def test_stopped_by_a_signal_to_all_its_processes_and_resumed_is_exact(monkeypat
     os.kill(process.pid, signal.SIGTERM)
     said, complaints = process.communicate(timeout=100)
     assert process.returncode == 0 and "Traceback" not in complaints, complaints
-    done = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["progress"]["step"]
+    done = read_state(tmp_path / "parts")["progress"]["step"]
     assert 0 < done < 40 and f"{done} of 40 steps done" in said
     parts = run(monkeypatch, tmp_path / "parts", *options, "--resume")
     assert same(run(monkeypatch, tmp_path / "whole", *options), parts)
@@ -191,14 +234,14 @@ def test_error_in_a_worker_is_one_line_and_ends_all_processes(tmp_path):
 
 def spoil(monkeypatch, steps):
     """Make the loss of these steps (counted from 0) infinite or not a number."""
-    calls, honest = [], train.three_frame_loss
+    calls, honest = [], training.step.three_frame_loss
 
     def loss(*arguments):
         calls.append(None)
         factor = {0: float("inf"), 1: float("nan")}[len(calls) % 2] if len(calls) - 1 in steps else 1.0
         return honest(*arguments) * factor
 
-    monkeypatch.setattr(train, "three_frame_loss", loss)
+    monkeypatch.setattr(training.step, "three_frame_loss", loss)
 
 
 def test_steps_that_are_not_finite_are_skipped_and_counted(monkeypatch, tmp_path):
@@ -214,7 +257,7 @@ def test_ten_such_steps_in_a_row_end_the_training_with_the_last_state_kept(monke
     with pytest.raises(UserError, match="10 steps in a row"):
         run(monkeypatch, tmp_path, "--max_steps", "50", "--save_every", "4")
     model, *others = new_training()
-    assert load_state(tmp_path, model, *others)["step"] == 8
+    assert load(tmp_path, model, *others)["step"] == 8
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
     assert load_model(tmp_path).blocks == 2
 

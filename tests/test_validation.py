@@ -9,7 +9,7 @@ from test_train import run
 
 from common.processes import Processes
 from data.sample import Sample
-from training.validation import validate
+from training.validation import chosen, validate
 
 
 class Held:
@@ -21,7 +21,7 @@ class Held:
     def __len__(self):
         return self.count
 
-    def sample(self, index, rng, augment, degrade):
+    def sample(self, index, rng, augment, degrade, flow=False):
         assert not augment
         self.asked.append(index)
         targets = np.repeat(np.uint8([10, 20, 40]) + np.uint8(index), 3)[:, None, None] * np.ones((1, 16, 16), np.uint8)
@@ -44,8 +44,8 @@ class OffBy(torch.nn.Module):
 
 
 def figures(count, samples, processes):
-    data = Held(count)
-    return validate(OffBy(data), data, samples, processes, torch.device("cpu"), contextlib.nullcontext()), data.asked
+    data, cpu = Held(count), torch.device("cpu")
+    return validate(OffBy(data), [data], samples, processes, cpu, contextlib.nullcontext())[0], data.asked
 
 
 def test_validation_is_spread_over_the_set_and_every_sample_counts_once(monkeypatch):
@@ -66,8 +66,8 @@ def test_validation_is_spread_over_the_set_and_every_sample_counts_once(monkeypa
     for rank in range(2):
         shares += figures(100, 5, Processes(rank, 2))[1]
     assert sorted(shares) == asked
-    both = (sums[0] + sums[1])[:6].reshape(2, 3)[1]
-    assert both[2] == 5 and both[0] / 5 == pytest.approx(alone["psnr_between"])
+    both = (sums[0] + sums[1])[:8].reshape(2, 4)[1]
+    assert both[3] == 5 and both[0] / 5 == pytest.approx(alone["psnr_between"])
 
 
 class FlowOf(Held):
@@ -90,11 +90,19 @@ class Still(OffBy):
         return type("", (), {"frames": super().forward(*arguments).frames, "flow": flow})
 
 
+def test_samples_come_from_several_datasets_in_turn_and_as_whole_frames():
+    sets = [Held(10), Held(2), Held(100)]
+    picked = chosen(sets, 8)
+    assert [number for number, *_ in picked] == [0, 1, 2, 3, 4, 5, 6]  # the second has only two, not three
+    assert [index for _, dataset, index in picked if dataset is sets[2]] == [0, 50]
+    assert [index for _, dataset, index in picked if dataset is sets[0]] == [0, 3, 6]
+
+
 def test_end_point_error_is_in_output_pixels_where_the_flow_is_known():
     data = FlowOf(3)
     cpu = torch.device("cpu")
-    shown = validate(Still(data), data, 3, Processes(0, 1), cpu, contextlib.nullcontext(), flow=True)
-    assert shown["epe"] == pytest.approx(5.0)
+    figures, _ = validate(Still(data), [data], 3, Processes(0, 1), cpu, contextlib.nullcontext(), flow=True)
+    assert figures["epe"] == pytest.approx(5.0)
 
 
 def test_tensorboard_shows_all_there_is_to_see(monkeypatch, tmp_path):
@@ -102,10 +110,15 @@ def test_tensorboard_shows_all_there_is_to_see(monkeypatch, tmp_path):
     events = EventAccumulator(str(tmp_path / "logs"))
     events.Reload()
     values = {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    for tag in ("loss", "learning_rate", "gradient_norm", "samples_per_second", "waiting_for_data"):
-        assert len(values[tag]) == 2 and min(values[tag]) > 0, tag
-    assert max(values["waiting_for_data"]) < 1
-    assert {"psnr_ends", "psnr_between", "gain_ends", "gain_between"} <= values.keys()
+    for name in ("loss", "learning_rate", "gradient_norm", "samples_per_second", "waiting_for_data"):
+        shown = values[f"train/{name}"]
+        assert len(shown) == 2 and min(shown) > 0, name
+    assert max(values["train/waiting_for_data"]) < 1
+    judged = {f"val/{name}_{place}" for name in ("psnr", "ssim", "gain") for place in ("ends", "between")}
+    assert judged <= values.keys()
+    assert "--max_steps 2" in events.Tensors("run/text_summary")[0].tensor_proto.string_val[0].decode()
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert f"step 2: loss {values['train/loss'][1]:.5g}" in lines[1] and "step 2: psnr_ends" in lines[2]
     for block in (0, 1):
         shares = np.array([values[f"scales/block{block}_1in{scale}"] for scale in (1, 2, 4)])
         assert np.allclose(shares.sum(0), 1)

@@ -44,6 +44,15 @@ def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: in
     return Routing(scales=scales[:, None].expand(blocks, samples))
 
 
+def upscale_of_step(bounds: list[float] | None, seed: int, step: int) -> float | None:
+    """The enlargement of all samples of this step, drawn evenly between the bounds; None without them."""
+    if not bounds:
+        return None
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step + 500_009)  # not the draws of the routing
+    low, high = bounds
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
 def validation_routing(routing: str) -> Routing:
     """The scales to validate three frames at: the selector's choice, or the finest where only that was trained."""
     return Routing(scale=1) if routing == "full" else BY_SELECTOR

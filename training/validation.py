@@ -1,67 +1,97 @@
-"""Validation: PSNR on Y, by the benchmarks' own code, beside what bicubic enlargement and blending reach."""
+"""Validation: PSNR and SSIM on Y, by the benchmarks' own code, beside what bicubic enlargement and blending reach."""
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from benchmark.baseline import bicubic_blend
-from benchmark.metrics import psnr_y
+from benchmark.metrics import luma, psnr_of_luma, ssim_of_luma
 from common.processes import Processes
-from data.base import Dataset, Mixture
-from data.sample import Degrade
+from data.base import Dataset
+from data.sample import Degrade, Sample
 from model.loss import end_point_error
-from model.network import UPSCALE, Network
+from model.network import UPSCALE, Network, Prediction
 from model.routing import BY_SELECTOR, Routing
 from training.distributed import total
 
-MOMENTS = ("ends", "between")  # timesteps 0 and 1; the timestep between
+PLACES = {"ends": (0, 2), "between": (1,)}  # timesteps 0 and 1; the timestep between
+SMALLEST = 11  # the window of SSIM
+
+
+class Shown(NamedTuple):
+    """The first held-out sample and what the network made of it."""
+
+    sample: Sample
+    prediction: Prediction
 
 
 @torch.no_grad()
-def validate(model: Network, dataset: Dataset | Mixture, samples: int, processes: Processes, device: torch.device,
+def validate(model: Network, datasets: list[Dataset], samples: int, processes: Processes, device: torch.device,
              autocast: torch.autocast, degrade: Degrade | None = None, routing: Routing = BY_SELECTOR,
-             flow: bool = False) -> dict[str, float]:
-    """Mean PSNR over `samples` of a held-out dataset, evenly spread over it, every sample counted once.
+             flow: bool = False) -> tuple[dict[str, float], Shown | None]:
+    """Means over `samples` held-out samples, taken from the datasets in turn, evenly spread over each.
 
-    The samples are the same in every call, however many processes share them. `degrade`, where it is
-    given, makes their inputs and targets as it makes those of the training. `flow`: judge the flow as well.
+    The samples are the same in every call, and every one counts once, however many processes share them. `degrade`,
+    where it is given, makes their inputs and targets as it makes those of the training. `flow`: judge that as well.
 
     Returns:
-        dB, for both `MOMENTS`: "psnr_ends", "psnr_between" (at the scales of `routing`, for three frames),
-        "gain_ends", "gain_between" (over bicubic + blending). Frames that match exactly count for nothing.
-        With `flow`, pixels of the output: "epe", the end-point error of the flow at all three timesteps against the
-        supervising one, weighted by its confidence.
+        The figures, and the first sample (where this is the first process). Figures for each of `PLACES`: "psnr_...",
+        "ssim_..." (at the scales of `routing`, for three frames), and "gain_...", dB over bicubic + blending. Frames
+        that match exactly count for nothing. With `flow`, pixels of the output: "epe", the end-point error of the flow
+        at all three timesteps against the supervising one, weighted by its confidence.
     """
     was_training = model.training
     model.eval()
-    sums = np.zeros((2, 3))  # by moment: ours, bicubic's, how many
-    errors = np.zeros(2)     # end-point error, how many
-    extras = {"flow": True} if flow else {}
-    count = min(samples, len(dataset))
-    for number in range(processes.rank, count, processes.count):
-        index = number * len(dataset) // count  # neighbours are nearly the same: windows of one video
-        sample = dataset.sample(index, np.random.default_rng((0, number)), False, degrade, **extras)
+    sums = np.zeros((len(PLACES), 4))  # PSNR, SSIM, PSNR of the baseline, how many
+    errors = np.zeros(2)               # end-point error, how many
+    shown = None
+    for number, dataset, index in chosen(datasets, samples)[processes.rank::processes.count]:
+        sample = dataset.sample(index, np.random.default_rng((0, number)), False, degrade, flow)
         inputs = torch.from_numpy(sample.inputs)[None].to(device)
-        truth = torch.from_numpy(sample.targets).reshape(3, 3, *sample.targets.shape[1:]).double()
+        truth = torch.from_numpy(sample.targets).reshape(3, 3, *sample.targets.shape[1:])
         timesteps = torch.tensor([[0.0, sample.timestep, 1.0]], device=device)
         with autocast:
             prediction = model(*inputs.split(3, 1), timesteps, routing)
-        frames = prediction.frames
-        first, second = sample.inputs.reshape(2, 3, *sample.inputs.shape[1:]).transpose(0, 2, 3, 1)
-        blended = np.stack([bicubic_blend(first, second, timestep, *truth.shape[2:])
-                            for timestep in (0.0, sample.timestep, 1.0)]).clip(0, 1)
-        blended = torch.from_numpy(blended).permute(0, 3, 1, 2)
-        ours, floor = (psnr_y(picture.cpu().double() * 255, truth).numpy() for picture in (frames, blended))
-        for moment, place in ((0, 0), (1, 1), (0, 2)):
-            if np.isfinite(ours[place]) and np.isfinite(floor[place]):
-                sums[moment] += ours[place], floor[place], 1
+        ours = _scores(prediction.frames, truth.to(device))
+        baseline = _scores(_baseline(sample, truth.shape[2:]), truth)
+        for row, places in enumerate(PLACES.values()):
+            for place in places:
+                if np.isfinite(ours[0][place]) and np.isfinite(baseline[0][place]):
+                    sums[row] += ours[0][place], ours[1][place], baseline[0][place], 1
         if flow:
             small = F.avg_pool2d(prediction.flow.float().cpu(), UPSCALE)  # as far as the supervising flow resolves
             true, confidence = torch.from_numpy(sample.flow), torch.from_numpy(sample.confidence)
             errors += float(end_point_error(small, UPSCALE * true, confidence)), 1
-    *sums, error, count = total([*sums.ravel().tolist(), *errors.tolist()], device)
-    sums = np.array(sums).reshape(2, 3)
+        if number == 0:
+            shown = Shown(sample, prediction)
     model.train(was_training)
-    means = sums[:, :2] / np.maximum(sums[:, 2:], 1)
-    return {**{f"psnr_{name}": float(mean[0]) for name, mean in zip(MOMENTS, means)},
-            **{f"gain_{name}": float(mean[0] - mean[1]) for name, mean in zip(MOMENTS, means)},
-            **({"epe": error / max(count, 1)} if flow else {})}
+    *sums, error, count = total([*sums.ravel().tolist(), *errors.tolist()], device)
+    figures = {}
+    for name, (psnr, ssim, blending, scored) in zip(PLACES, np.array(sums).reshape(len(PLACES), 4).tolist()):
+        scored = max(scored, 1)
+        figures |= {f"psnr_{name}": psnr / scored, f"ssim_{name}": ssim / scored,
+                    f"gain_{name}": (psnr - blending) / scored}
+    return figures | ({"epe": error / max(count, 1)} if flow else {}), shown
+
+
+def chosen(datasets: list[Dataset], samples: int) -> list[tuple[int, Dataset, int]]:
+    """(number, dataset, index in it) of the samples that are validated on."""
+    result = []
+    for place, dataset in enumerate(datasets):
+        count = min(len(range(place, samples, len(datasets))), len(dataset))
+        # Evenly spread: neighbours are nearly the same, being windows of one video.
+        result += [(place + number * len(datasets), dataset, number * len(dataset) // count) for number in range(count)]
+    return sorted(result, key=lambda entry: entry[0])
+
+
+def _scores(frames: torch.Tensor, truth: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    x, y = luma(frames.float() * 255), luma(truth)
+    return psnr_of_luma(x, y).cpu().numpy(), ssim_of_luma(x, y).cpu().numpy()
+
+
+def _baseline(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
+    """The three frames (3, 3, H, W) by bicubic enlargement and blending, in [0, 1]."""
+    first, second = sample.inputs.reshape(2, 3, *sample.inputs.shape[1:]).transpose(0, 2, 3, 1)
+    frames = np.stack([bicubic_blend(first, second, timestep, *size) for timestep in (0.0, sample.timestep, 1.0)])
+    return torch.from_numpy(frames.clip(0, 1)).permute(0, 3, 1, 2)
