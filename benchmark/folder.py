@@ -7,8 +7,8 @@ The folder holds video files and folders of images, at any depth, or is a packed
 decodes nothing. Frames 0, N, 2N ... of a video go in, and each clip of N + 1 frames is scored at its frames 0 to N - 1:
 "between" is the mean over those that did not go in, and "t = k/N" is one timestep. All are averaged over the clips.
 Predictions are not rounded. Compressed videos are too blurred and blocky to be called ground truth at their own size:
-halve them (--reduce 2, or pack them with it). Of a packed cache, clips that hardly move, with a scene cut or a repeated
-frame are left out; of other folders none are.
+halve them (--reduce 2, or pack them with it). Clips that hardly move, with a scene cut or a repeated frame are left
+out.
 """
 import argparse
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from benchmark.clips import Clip, VideoFrame, sliding_clips
 from benchmark.protocol import Protocol, build_parser, main_of
 from common import cli
 from common.errors import UserError
-from data.folder import moving
+from data.differences import differences_of, moving
 from data.frames import find_clips
 from data.lists import choose, read_list
-from data.packed import PackedClip, is_packed, open_packed
-from data.windows import Clip as FrameSequence
+from data.packed import is_packed, open_packed
+from data.windows import FrameSequence
 
 
 def timestep_protocol(dataset: str, name: str, gap: int, footage: str) -> Protocol:
@@ -37,10 +37,12 @@ def timestep_protocol(dataset: str, name: str, gap: int, footage: str) -> Protoc
                     figures, None, footage=footage)
 
 
-def clips_of(video: FrameSequence, gap: int, reduce: int, held_out: float | None, most: int | None) -> list[Clip]:
-    """A video's clips of `gap` + 1 frames that follow each other; few or none if it is short.
+def clips_of(video: FrameSequence, differences: np.ndarray, gap: int, reduce: int, held_out: float | None,
+             most: int | None) -> list[Clip]:
+    """A video's clips of `gap` + 1 moving frames that follow each other; none if it is short.
 
     Args:
+        differences: between neighbouring frames, see `data.differences.moving`.
         reduce: frames are reduced by this whole factor (averaging).
         held_out: only of this share of the frames, at the end; None: of all.
         most: only so many, evenly spread.
@@ -50,11 +52,8 @@ def clips_of(video: FrameSequence, gap: int, reduce: int, held_out: float | None
     frames = [VideoFrame(video, index, reduce) for index in range(first, count)]
     if len(frames) <= gap:
         return []
-    clips = sliding_clips(video.name, frames, gap)
-    if isinstance(video, PackedClip):
-        usable = moving(video.differences, gap)
-        clips = [clip for clip in clips if usable[clip.inputs[0].index]]
-    return evenly(clips, most)
+    usable = moving(differences, gap)
+    return evenly([clip for clip in sliding_clips(video.name, frames, gap) if usable[clip.inputs[0].index]], most)
 
 
 def evenly(items: Sequence, most: int | None) -> list:
@@ -71,13 +70,15 @@ def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     videos = open_packed(args.root) if packed else find_clips(args.root)
     if args.list:
         videos = choose(videos, read_list(Path(args.list), "it should name one video a line"), args.list, args.root)
-    clips = [clip for video in videos for clip in clips_of(video, args.gap, args.reduce, args.held_out, args.per_video)]
+    known = [video.differences for video in videos] if packed else differences_of(videos, args.root)
+    clips = [clip for video, differences in zip(videos, known, strict=True)
+             for clip in clips_of(video, differences, args.gap, args.reduce, args.held_out, args.per_video)]
     if not clips:
         raise UserError(f"no video in {args.root} has {args.gap + 1} frames (in motion): use a smaller --gap"
                         + (" or a larger --held_out" if args.held_out else ""))
     footage = ", ".join([
         f"{len({clip.video for clip in clips})} of {len(videos)} videos, clips of {args.gap + 1} frames",
-        *(["packed cache: clips without motion, with cuts or repeated frames left out"] if packed else []),
+        "those without motion, with cuts or repeated frames left out",
         *([f"reduced by {args.reduce} (averaging)"] if args.reduce > 1 else []),
         *([f"the last {args.held_out:.0%} of each video"] if args.held_out else []),
         *([f"at most {args.per_video} clips a video"] if args.per_video else [])])

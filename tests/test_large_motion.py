@@ -10,7 +10,7 @@ import pytest
 
 from benchmark import folder, synthetic
 from common.errors import UserError
-from data.packed import pack
+from data.packing import pack
 
 
 def run(monkeypatch, tmp_path, script, *arguments) -> dict:
@@ -21,7 +21,7 @@ def run(monkeypatch, tmp_path, script, *arguments) -> dict:
 
 
 def grey(index: int) -> int:
-    return 20 + 3 * index + (index * index) % 7
+    return 20 + 6 * index + (index * index) % 7
 
 
 def make_frames(root, video: str, count: int, size=(32, 48)) -> None:
@@ -52,12 +52,12 @@ def test_each_timestep_by_itself(monkeypatch, tmp_path):
 
 
 def test_part_of_each_video(monkeypatch, tmp_path):
-    make_frames(tmp_path / "data", "a", 40)
+    make_frames(tmp_path / "data", "a", 36)
     arguments = [folder, "--root", tmp_path / "data", "--gap", 2, "--method", "bicubic"]
     names = [record["clip"] for record in run(monkeypatch, tmp_path, *arguments, "--held_out", 0.25)["per_clip"]]
-    assert names == [f"a/{index:08d}" for index in (30, 32, 34, 36)]
+    assert names == [f"a/{index:08d}" for index in (27, 29, 31, 33)]
     names = [record["clip"] for record in run(monkeypatch, tmp_path, *arguments, "--per_video", 3)["per_clip"]]
-    assert names == ["a/00000000", "a/00000018", "a/00000036"]
+    assert names == ["a/00000000", "a/00000016", "a/00000032"]
 
 
 def test_videos_and_packed_caches_give_the_same_clips(monkeypatch, tmp_path):
@@ -79,6 +79,15 @@ def test_videos_and_packed_caches_give_the_same_clips(monkeypatch, tmp_path):
     assert from_file["per_clip"] == from_cache["per_clip"] and len(from_cache["per_clip"]) == 2
     with pytest.raises(UserError, match="give --reduce when packing"):
         run(monkeypatch, tmp_path, folder, "--root", tmp_path / "packed", "--gap", 4, "--reduce", 2)
+
+
+def test_cuts_and_stills_are_left_out(monkeypatch, tmp_path):
+    make_frames(tmp_path / "data", "a", 13)
+    for index in (*range(4, 9), 11):
+        level = grey(4) if index < 9 else 250  # still from 4 to 8; a flash at 11
+        cv2.imwrite(str(tmp_path / "data" / "a" / f"{index:03d}.png"), np.full((32, 48, 3), level, np.uint8))
+    result = run(monkeypatch, tmp_path, folder, "--root", tmp_path / "data", "--gap", 4, "--method", "bicubic")
+    assert [record["clip"] for record in result["per_clip"]] == ["a/00000000"]
 
 
 def test_nothing_long_enough(monkeypatch, tmp_path):
