@@ -47,8 +47,7 @@ def build_parser() -> cli.Parser:
                         help="frames per second of the GIF and MP4 (default 10)")
     parser.add_argument("--visualize", action="store_true",
                         help="for each frame also a visual0.png ... with the flow, the mask and the scales chosen")
-    parser.add_argument("--overwrite", choices=["yes", "no"], default="yes",
-                        help="replace files of the same names and say so, or refuse before the work (default yes)")
+    cli.add_overwrite_argument(parser)
     add_inference_arguments(parser)
     return parser
 

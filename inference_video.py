@@ -92,6 +92,7 @@ def new_parser() -> cli.Parser:
                         help="begin at this time of the source: seconds, MM:SS or HH:MM:SS, with fractions")
     parser.add_argument("--end", type=timestamp, metavar="T", help="end at this time of the source")
     parser.add_argument("--png", action="store_true", help="write numbered images into a folder")
+    cli.add_overwrite_argument(parser)
     parser.add_argument("--montage", action="store_true", help="show the original beside the result")
     parser.add_argument("--scene_threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T",
                         help="how different two frames must be to count as a scene cut, 0 to 1; 1 = never "
@@ -141,6 +142,7 @@ def main() -> None:
     predictor = InferenceSettings.from_arguments(args, processes.local_rank).predictor()
     common = {"predictor": predictor, "identity": predictor.identity(), "rank": processes.rank,
               "world": processes.count, "agree": processes.first_of_all, "progress": True,
+              "overwrite": args.overwrite == "yes",
               "say": lambda text: tqdm.write(text, file=sys.stderr)}
     processes.join(timeout=_PATIENCE)
     try:

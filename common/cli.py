@@ -70,6 +70,12 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see --help)")
 
 
+def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--overwrite yes|no`: what to do where an output exists."""
+    parser.add_argument("--overwrite", choices=["yes", "no"], default="yes",
+                        help="replace outputs that exist, and say so; or refuse before the work (default yes)")
+
+
 def positive_int(text: str) -> int:
     """argparse type for a whole number of at least 1."""
     value = int(text)

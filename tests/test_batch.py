@@ -72,7 +72,18 @@ def test_failure_does_not_end_the_rest_and_what_is_finished_is_not_made_again(tm
     assert (tmp_path / "out" / "a_safa.mp4").stat().st_mtime_ns == made["a_safa.mp4"]
     near(levels(outputs[2]), [40, 50, 60, 70, 80, 90, 100, 110, 120, 120])
     assert make(sources) == 0
-    assert make(sources, crf=20) > 20 and sum("made in another way" in line for line in said) == 4
+    assert make(sources, crf=20) > 20 and sum("exists, and is replaced" in line for line in said) == 4
+
+
+def test_an_existing_result_is_replaced_aloud_or_not_at_all(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 3)
+    (tmp_path / "b.mp4").write_text("earlier")
+    with pytest.raises(UserError, match="b.mp4 exists already"):
+        VideoJob(source, tmp_path / "b.mp4", Options(upscale=1)).run(BlendPredictor(), overwrite=False)
+    assert sorted(names(tmp_path.iterdir())) == ["a.mp4", "b.mp4"] and (tmp_path / "b.mp4").read_text() == "earlier"
+    said = []
+    VideoJob(source, tmp_path / "b.mp4", Options(upscale=1)).run(BlendPredictor(), say=said.append)
+    assert "b.mp4 exists, and is replaced" in said[0]
 
 
 def test_interruption_ends_all(tmp_path):

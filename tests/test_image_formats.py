@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 from common.errors import UserError
 from media.image import load_image, read_bgr, read_image, write_image
 from media.image_header import ColourTag
+from media.video.decode import VideoSource
 from media.video.image_sequence import ImageSequence
 
 RGBA = cv2.resize(np.random.default_rng(3).integers(0, 256, (5, 7, 4), dtype=np.uint8), (40, 32))
@@ -166,6 +167,13 @@ def test_code_points_of_avif_are_found(tmp_path):
     place = encoded.index(b"colrnclx") + 8
     (tmp_path / "a.avif").write_bytes(encoded[:place] + struct.pack(">HH", 9, 16) + encoded[place + 4:])
     assert load_image(tmp_path / "a.avif").colour == ColourTag(b"cICP", bytes([9, 16, 0, 1]))
+
+
+def test_an_animated_webp_as_a_video_is_refused_with_the_reason(tmp_path):
+    first, *others = [Image.fromarray(np.roll(RGBA, shift, 1)) for shift in range(3)]
+    first.save(tmp_path / "a.webp", save_all=True, append_images=others)
+    with pytest.raises(UserError, match="a.webp.*animated WebP"):
+        VideoSource(tmp_path / "a.webp")
 
 
 @pytest.mark.parametrize("kind", ["webp", "gif", "png", "avif"])

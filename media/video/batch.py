@@ -64,12 +64,13 @@ def choose_outputs(sources: Sequence[Path], folder: Path | None, png: bool, code
 def make_videos(sources: Sequence[Path], outputs: Sequence[Path], new_job: Callable[[Path, Path], VideoJob],
                 predictor: Any, identity: dict | None = None, rank: int = 0, world: int = 1,
                 agree: Callable[[str | None], str | None] = lambda problem: problem,
-                say: Callable[[str], object] = lambda text: None, progress: bool = False) -> None:
+                say: Callable[[str], object] = lambda text: None, progress: bool = False,
+                overwrite: bool = True) -> None:
     """Make a video of each source. What fails is said, and does not end the rest.
 
     Args:
         new_job: (source, output) -> the job.
-        predictor, identity, rank, world, agree, say, progress: see `VideoJob.run`.
+        predictor, identity, rank, world, agree, say, progress, overwrite: see `VideoJob.run`.
 
     Raises:
         UserError: at the end, if some failed; it names them.
@@ -88,9 +89,7 @@ def make_videos(sources: Sequence[Path], outputs: Sequence[Path], new_job: Calla
             if _record(output).get(output.name) == [name, *_state(output)]:
                 say(f"{output} is finished already")
                 continue
-            if output.exists():
-                say(f"{output} was made in another way, and is replaced")
-            job.run(predictor, identity, rank, world, agree, say, progress)
+            job.run(predictor, identity, rank, world, agree, say, progress, overwrite)
             if rank == 0:
                 _note_finished(output, name)
         except UserError as error:

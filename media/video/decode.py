@@ -206,7 +206,9 @@ class VideoSource:
         frames = decoded(container, stream)
         frame = next(frames, None)
         if frame is None:
-            raise UserError(f"no frame of {self.path} can be decoded")
+            why = ": animated WebP is beyond FFmpeg; save its frames as PNG files and give their folder as --img" \
+                if stream.codec_context.name == "webp" else ""
+            raise UserError(f"no frame of {self.path} can be decoded{why}")
         if self._deinterlace:
             others = (other for other, _ in zip(frames, range(_FIRST_FRAMES)))
             self._only_flagged = frame.interlaced_frame or any(other.interlaced_frame for other in others)

@@ -82,7 +82,7 @@ class VideoJob:
     @unlogged()
     def run(self, predictor: Any, identity: dict | None = None, rank: int = 0, world: int = 1,
             agree: Callable[[str | None], str | None] = lambda problem: problem,
-            say: Callable[[str], object] = lambda text: None, progress: bool = False) -> None:
+            say: Callable[[str], object] = lambda text: None, progress: bool = False, overwrite: bool = True) -> None:
         """Make the video, or this rank's share of it; rank 0 then waits for the others and joins everything.
 
         Args:
@@ -93,11 +93,15 @@ class VideoJob:
                 any rank when all have called it.
             say: called with each line the user should see.
             progress: show progress bars.
+            overwrite: replace an existing output, when the new one is complete, and say so; or refuse.
 
         Raises:
             UserError: the disk is full, another process failed ... What is finished is kept for the next run.
         """
+        exists = self.output.is_file()
         try:
+            if exists and not overwrite:
+                raise UserError(f"{self.output} exists already: give another --output, or leave --overwrite no out")
             store = SegmentStore(self.output, self.fingerprint(identity), rank, world)
         except UserError as error:
             agree(str(error))
@@ -107,6 +111,8 @@ class VideoJob:
             with _disk_errors(self.output):
                 if problem := agree(None):
                     raise UserError(problem)
+                if exists:
+                    say(f"{self.output} exists, and is replaced when the new one is complete")
                 for note in self.notes:
                     say(note)
                 found = self._survey(store, progress)
