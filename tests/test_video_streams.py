@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from video_files import moving_picture, packets, run, times, write_levels
@@ -228,6 +229,26 @@ def test_tags_of_phones_are_kept_and_others_named_where_they_are_not(tmp_path):
     assert "tags that .mp4 files do not hold: DIRECTOR" in run(source, tmp_path / "d.mp4", multi=1)
     with av.open(str(tmp_path / "d.mp4")) as container:
         assert container.metadata["title"] == "Film" and "DIRECTOR" not in container.metadata
+
+
+def test_cover_images_are_kept_where_the_container_has_a_place(tmp_path):
+    source, image = write_levels(tmp_path / "a.mp4", 3), cv2.imencode(".jpg", moving_picture(0))[1].tobytes()
+    with av.open(str(source)) as container, av.open(str(tmp_path / "b.mkv"), "w") as target:
+        stream = target.add_stream_from_template(container.streams.video[0])
+        target.add_attachment("cover.jpg", "image/jpeg", image)
+        for packet in container.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    run(tmp_path / "b.mkv", tmp_path / "c.mp4")
+    run(tmp_path / "c.mp4", tmp_path / "d.mkv")
+    for name in ("c.mp4", "d.mkv"):
+        assert len(times(tmp_path / name)) == (6 if name == "c.mp4" else 12)
+        with av.open(str(tmp_path / name)) as container:
+            cover = container.streams[1]
+            assert cover.disposition.value & av.stream.Disposition.attached_pic.value
+            assert [bytes(packet) for packet in container.demux(cover) if packet.size] == [image]
+    assert "left out: cover image stream 1" in run(tmp_path / "b.mkv", tmp_path / "e.mov")
 
 
 def test_captions_in_the_video_are_named(tmp_path):

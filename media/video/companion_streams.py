@@ -45,16 +45,20 @@ class CompanionWriter:
     def __init__(self, source, container, streams: list[Companion]):
         self._source = source
         self._feeds = {}
+        self._covers: list[av.Packet] = []
         for companion in streams:
             stream = source.streams[companion.index]
             feed = feed_for(container, stream, companion)
             feed.out.metadata.update(still_true(stream.metadata))
             feed.out.disposition = stream.disposition.value
-            if stream.type != "attachment":
+            if isinstance(feed, CoverFeed):
+                self._covers += feed.packets
+            elif stream.type != "attachment":
                 self._feeds[companion.index] = feed
 
     def packets(self, span: Span = Span()) -> Iterator[tuple[float, av.Packet]]:  # noqa: B008
         """(seconds, packet) of what lies within a span, up to where the file is cut off."""
+        yield from ((float("-inf"), cover) for cover in self._covers)
         now = 0.0
         streams = [self._source.streams[index] for index in self._feeds]
         clocks = {index: _Clock() for index in self._feeds}
@@ -116,11 +120,37 @@ def feed_for(container, stream, companion: Companion):
     Raises:
         ValueError, av.error.FFmpegError: the container or the encoder refuses it.
     """
+    if is_cover(stream):
+        return CoverFeed(container, stream)
     if companion.encoder is None:
         return _Copy(container, stream)
     if stream.type == "audio":
         return _Sound(container, stream, companion)
     return _Text(container, stream, companion.encoder)
+
+
+def is_cover(stream) -> bool:
+    """Whether a stream is a cover image, which libav shows as a video of one frame."""
+    return stream.type == "video" and bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+class CoverFeed:
+    """A cover image: an attachment in Matroska, elsewhere a stream with a single packet, in `packets`."""
+
+    def __init__(self, container, stream):
+        packet = next(packet for packet in stream.container.demux(stream) if packet.size)  # libav gives it at once
+        if container.format.name == "matroska":
+            suffix, kind = ("png", "png") if stream.codec_context.name == "png" else ("jpg", "jpeg")
+            self.out = container.add_attachment(f"cover.{suffix}", f"image/{kind}", bytes(packet))
+            self.packets = []
+        else:
+            self.out = container.add_stream_from_template(stream, opaque=True)
+            self.out.disposition = stream.disposition.value
+            packet.stream, packet.pts, packet.dts = self.out, 0, 0
+            self.packets = [packet]
+
+    def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
+        return self.packets if packet is None else []
 
 
 class _Copy:

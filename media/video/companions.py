@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 
 from common.errors import UserError
-from media.video.companion_streams import Companion, feed_for
+from media.video.companion_streams import Companion, feed_for, is_cover
 from media.video.decode import demuxed
 from media.video.tags import plan_tags
 
@@ -70,7 +70,7 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
                   and _name(stream) != "bin_data"]  # MP4's chapter titles; chapters are carried over
         samples = _first_packets(source, [s for s in wanted if _is_timed(s) and not slow])
         for stream in wanted:
-            what = f"{stream.type} stream {stream.index}"
+            what = f"{'cover image' if is_cover(stream) else stream.type} stream {stream.index}"
             if slow and _is_timed(stream):
                 left_out.append(f"{what}: it does not fit slow motion")
                 continue
@@ -113,6 +113,8 @@ def _check_audio_codec(name: str) -> None:
 def _ways(stream, suffix: str, sample: list[av.Packet], audio_codec: str | None) -> Companion | None:
     """How the stream goes into the container: the first way that works; None if there is none."""
     copied = Companion(stream.index)
+    if is_cover(stream):
+        return copied if suffix == ".mkv" or _fits(stream, copied, suffix, sample) else None
     if not _is_timed(stream):
         return copied if stream.type == "attachment" and suffix == ".mkv" else None
     codec = stream.codec_context.codec
@@ -192,6 +194,7 @@ def _fits(stream, companion: Companion, suffix: str, sample: list[av.Packet]) ->
         file.seek(0)
         with av.open(file, format=_READ_AS.get(suffix)) as container:
             return any(found.type == stream.type and found.codec_context.codec.canonical_name == codec
+                       and is_cover(found) == is_cover(stream)
                        for found in container.streams if found.codec_context is not None)
     except (av.error.FFmpegError, ValueError, TypeError, ArithmeticError):  # PyAV's own checks of odd parameters, too
         return False
