@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from common.errors import UserError
 from common.files import atomic_path, replace_durably
 
-_VERSION = 3  # raised when the same options would give other bytes
+_VERSION = 4  # raised when the same options would give other bytes
 BEAT = 5.0  # seconds between signs of life
 SILENCE = 600.0  # a process without a sign of life for so long is taken to be dead
 
