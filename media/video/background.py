@@ -1,4 +1,4 @@
-"""Work in threads of its own, with queues that hold only a few things."""
+"""Work done in another thread, with queues of bounded length between the two."""
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -8,10 +8,10 @@ T = TypeVar("T")
 _END = object()
 
 
-def ahead(things: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """Iterate over `things` in a thread, at most `depth` ahead of the consumer; exceptions arrive here.
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+    """Iterate over `items` in another thread, at most `depth` ahead of the consumer.
 
-    Closing the generator ends the thread.
+    An exception there is raised here, in its place among the items. Closing the generator ends the thread.
     """
     waiting: queue.Queue = queue.Queue(depth)
     stop = threading.Event()
@@ -27,37 +27,37 @@ def ahead(things: Iterable[T], depth: int) -> Generator[T, None, None]:
 
     def work() -> None:
         try:
-            for thing in things:
-                if not put((thing, None)):
+            for item in items:
+                if not put((item, None)):
                     break
             else:
                 put((_END, None))
-        except BaseException as error:  # handed over, whatever it is
+        except BaseException as error:  # raised again in the consumer's thread
             put((_END, error))
         finally:
-            if hasattr(things, "close"):
-                things.close()
+            if hasattr(items, "close"):
+                items.close()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
         while True:
-            thing, error = waiting.get()
+            item, error = waiting.get()
             if error is not None:
                 raise error
-            if thing is _END:
+            if item is _END:
                 return
-            yield thing
+            yield item
     finally:
         stop.set()
         thread.join()
 
 
-class Behind:
-    """Calls handed over with `do` are made one after another in a thread, at most `depth` waiting.
+class CallQueue:
+    """Makes calls one after another in another thread; `put` waits while `depth` of them are waiting already.
 
-    As a context manager: leaving it waits for them all, unless an exception is on its way: then what still waits
-    is dropped. An exception in a call is raised by the next `do`, or on leaving.
+    A context manager: leaving it waits until all calls are made, or, with an exception, drops those that have not
+    begun. An exception in a call is raised by the next `put`, or on leaving; no call is made after it.
     """
 
     def __init__(self, depth: int):
@@ -66,7 +66,7 @@ class Behind:
         self._drop = False
         self._thread = threading.Thread(target=self._work, daemon=True)
 
-    def do(self, call: Callable, *arguments) -> None:
+    def put(self, call: Callable, *arguments) -> None:
         while True:
             self._check()
             try:
@@ -74,7 +74,7 @@ class Behind:
             except queue.Full:
                 continue
 
-    def __enter__(self) -> "Behind":
+    def __enter__(self) -> "CallQueue":
         self._thread.start()
         return self
 
@@ -94,5 +94,5 @@ class Behind:
             if self._error is None and not self._drop:
                 try:
                     item[0](*item[1])
-                except BaseException as error:  # raised again where it is noticed
+                except BaseException as error:  # raised again by `_check`
                     self._error = error

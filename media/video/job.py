@@ -203,7 +203,7 @@ class VideoJob:
                 self._plan_companions(slow=True)
                 for note in self.companions.notes:
                     say(note)
-            try_output(self.output, self.encoding, self.shape, self.companions)
+            try_output(self.output, self.encoding, self.shape, self.companions, self.source.format.matrix)
         return plan
 
     def _edges(self, tick: Fraction) -> tuple[int | None, int | None]:
@@ -246,11 +246,11 @@ class VideoJob:
         suffix = "" if self.options.png else ".mkv"
         missing = set(range(len(segments)))
 
-        def owing() -> set[int]:
+        def unfinished() -> set[int]:
             missing.difference_update([s for s in missing if store.done(s, suffix)])
             return {s % store.world for s in missing}
 
-        store.wait(owing)
+        store.wait(unfinished)
         if self.options.png:
             with store.joining(self.output) as temporary:
                 self._gather([store.file(s, suffix) for s in range(len(segments))], temporary)

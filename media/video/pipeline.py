@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from media.video.background import Behind, ahead
+from media.video.background import CallQueue, prefetch
 from media.video.decode import VideoSource
 from media.video.image_sequence import ImageSequence
 from media.video.segment_store import SegmentStore
@@ -28,13 +28,13 @@ def make_segments(todo: list[int], segments: list[tuple[int, int]], plan: Plan, 
     """
     writer = _SegmentWriter(store, suffix, new_writer, step)
     try:
-        with contextlib.closing(frames), Behind(_FINISHED) as encoder:
+        with contextlib.closing(frames), CallQueue(_FINISHED) as encoder:
             for number in todo:
                 first = plan.first_of[segments[number][0]]
-                encoder.do(writer.begin, number, first)
+                encoder.put(writer.begin, number, first)
                 for index, image in enumerate(frames.of(number), first):
-                    encoder.do(writer.write, image, index)
-                encoder.do(writer.end)
+                    encoder.put(writer.write, image, index)
+                encoder.put(writer.end)
     except BaseException:
         writer.abandon()
         raise
@@ -64,7 +64,7 @@ class Interpolator:
                  finish: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None):
         self.source, self.plan, self.segments, self.stamps = source, plan, segments, stamps
         self.predictor, self.upscale, self.finish = predictor, upscale, finish
-        self._decoded = ahead(self._decode(todo), _DECODED)
+        self._decoded = prefetch(self._decode(todo), _DECODED)
         self._window: dict[int, _SourceFrame] = {}  # decoded for the current segment, around the current pair
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The folder of a long job: finished segments, so that it goes on where it stopped and can be shared by processes.
+"""The finished segments of a long job, on disk: it goes on where it stopped, and several processes can share it.
 
-`<output>.parts/<fingerprint>/` belongs to one job: one source, one set of options, one set of weights. Another
-job with the same output has a folder of its own, so changing an option by mistake destroys nothing.
+The folder `<output>.parts/<fingerprint>/` belongs to one job: one source, one set of options, one predictor. Another
+job with the same output has another folder, so that changing an option by mistake destroys nothing.
 """
 import contextlib
 import hashlib
@@ -18,8 +18,8 @@ from common.errors import UserError
 from common.files import atomic_path, replace_durably
 
 _VERSION = 4  # raised when the same options would give other bytes
-BEAT = 5.0  # seconds between signs of life
-SILENCE = 600.0  # a process without a sign of life for so long is taken to be dead
+HEARTBEAT = 5.0  # seconds between the signs of life each process writes
+SILENCE = 600.0  # seconds without one after which a process is taken to be dead
 
 
 def fingerprint(facts: dict) -> str:
@@ -53,10 +53,10 @@ class SegmentStore:
             pass  # a shared disk without locks
         (self.folder / f"rank_{rank}.failed").unlink(missing_ok=True)
         self._ended = threading.Event()
-        threading.Thread(target=self._beat, daemon=True).start()
+        threading.Thread(target=self._show_life, daemon=True).start()
 
     def close(self) -> None:
-        """Let go of the folder; what is in it stays."""
+        """Let other processes have the folder; what is in it stays."""
         self._ended.set()
         self._lock.release()
 
@@ -75,18 +75,18 @@ class SegmentStore:
             temporary.write_text(json.dumps(data))
 
     def done(self, segment: int, suffix: str) -> dict | None:
-        """What was noted of a finished segment; None if it is not finished. Its note is written last."""
+        """The note on a finished segment; None if it is not finished. The note is written after the segment."""
         note = self.load(f"{segment:06d}.json")
         path = self.file(segment, suffix)
         return note if note and path.exists() and (path.is_dir() or path.stat().st_size == note["bytes"]) else None
 
     @contextlib.contextmanager
     def finishing(self, segment: int, suffix: str) -> Iterator[tuple[Path, dict]]:
-        """Give a temporary path to write a segment to, and a dict to note things in; then make it count as finished."""
+        """Give a temporary path for a segment and a dict for its note; it is finished if the block succeeds."""
         target = self.file(segment, suffix)
         temporary = target.with_name(f".{target.stem}.{self.rank}.tmp{suffix}")
         note: dict = {}
-        with _becoming(target, temporary):
+        with _renamed(target, temporary):
             yield temporary, note
             if target.is_dir():
                 shutil.rmtree(target)
@@ -100,33 +100,33 @@ class SegmentStore:
         It lies among the parts: what a killed process leaves of it goes with them.
         """
         temporary = self.folder / f"joined{output.suffix}"
-        with _becoming(output, temporary):
+        with _renamed(output, temporary):
             yield temporary
 
-    def _beat(self) -> None:
+    def _show_life(self) -> None:
         while True:
             with contextlib.suppress(OSError):
                 (self.folder / f"rank_{self.rank}.alive").write_text(str(time.time()))
-            if self._ended.wait(BEAT):
+            if self._ended.wait(HEARTBEAT):
                 return
 
     def failed(self, reason: str) -> None:
-        """Tell the other ranks that this one gives up."""
+        """Tell the other ranks that this one has failed."""
         with contextlib.suppress(OSError):
             (self.folder / f"rank_{self.rank}.failed").write_text(reason)
 
-    def wait(self, owing: Callable[[], set[int]], silence: float = SILENCE) -> None:
-        """Wait until `owing()`, the ranks whose work is still missing, is empty; those have to be alive.
+    def wait(self, unfinished: Callable[[], set[int]], silence: float = SILENCE) -> None:
+        """Wait until `unfinished()`, the ranks whose work is not complete, is empty; they have to show life.
 
         Raises:
-            UserError: a rank has failed, or one that owes work has given no sign of life for `silence` seconds.
+            UserError: a rank has failed, or an unfinished one has shown no sign of life for `silence` seconds.
         """
         seen: dict[int, tuple[str, float]] = {}
-        while debtors := owing():
+        while missing := unfinished():
             for rank in range(self.world):
                 if (reason := _text(self.folder / f"rank_{rank}.failed")) and rank != self.rank:
-                    raise UserError(f"process {rank} gave up: {reason}; the same command goes on where it stopped")
-            for rank in debtors:
+                    raise UserError(f"process {rank} failed: {reason}; the same command goes on where it stopped")
+            for rank in missing:
                 sign, now = _text(self.folder / f"rank_{rank}.alive"), time.monotonic()
                 if seen.setdefault(rank, (sign, now))[0] != sign:
                     seen[rank] = sign, now
@@ -145,7 +145,7 @@ class SegmentStore:
 
 
 @contextlib.contextmanager
-def _becoming(target: Path, temporary: Path) -> Iterator[None]:
+def _renamed(target: Path, temporary: Path) -> Iterator[None]:
     """Rename the file or folder `temporary` to `target` if the block succeeds; remove it if not."""
     try:
         yield
