@@ -333,7 +333,7 @@ def test_mistakes_are_found_at_once(tmp_path):
             ("b.xyz", {}, "name ending in"), ("b.webm", {"codec": "h264"}, "cannot hold"),
             ("b.mp4", {"preset": "quickest"}, "refuses"), ("b.mp4", {"crf": 52}, "between 0 and 51"),
             ("b.ts", {"codec": "av1"}, "cannot hold"), ("b.mp4", {"codec": "mpeg4", "crf": 5}, "mpeg4 knows no --crf"),
-            ("a.mp4", {}, "source itself"), ("a.mp4/b.mp4", {}, "cannot write"), ("b.mp4", {"upscale": 9}, "upscale"),
+            ("a.mp4", {}, "is an input"), ("a.mp4/b.mp4", {}, "cannot write"), ("b.mp4", {"upscale": 9}, "upscale"),
             ("b.mp4", {"pix_fmt": "yuva420p"}, "yuva420p")]:
         with pytest.raises(UserError, match=word) as caught:
             VideoJob(source, tmp_path / output, Options(**{"upscale": 1, **options}))

@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
+from common.files import check_outputs
 from media.libav_log import unlogged
 from media.video.codecs import choose_encoding, default_codec
 from media.video.companion_streams import Span
@@ -146,8 +147,9 @@ class VideoJob:
                 raise UserError(f"cannot write {output}: give a name ending in {', '.join(OUTPUT_SUFFIXES)}, or --png")
             if output.is_dir():
                 raise UserError(f"cannot write {output}: a folder has that name")
-            if output.exists() and output.resolve() == self.source.path.resolve():
-                raise UserError(f"{output} is the source itself: give another --output")
+            if output.exists() and not output.is_file():
+                raise UserError(f"cannot write {output}: it is a pipe or a device")
+            check_outputs([output], [self.source.path])
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(output.parent, os.W_OK):
