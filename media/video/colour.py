@@ -70,7 +70,7 @@ def samples(frame: av.VideoFrame) -> list[np.ndarray]:
     deep = depth_of(frame.format) > 8
     planes = []
     for plane in frame.planes:
-        rows = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(plane.height, -1)
+        rows = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(plane.height, -1)  # type: ignore[call-overload]
         planes.append(rows[:, :plane.width] if len(frame.planes) > 2 or len(frame.format.components) == 1 else rows)
     return planes
 
@@ -97,17 +97,17 @@ def to_bgr(frame: av.VideoFrame, colour: Colour) -> np.ndarray:
     return _transform(cv2.merge(planes), inverse, -inverse @ offset, peak)
 
 
-def from_bgr(picture: np.ndarray, pix_fmt: str, colour: Colour) -> av.VideoFrame:
+def from_bgr(image: np.ndarray, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     """Encode (H, W, 3) BGR, uint8 or full-range uint16, as a frame of any RGB, gray or YUV format."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     format_ = av.VideoFormat(pix_fmt, width, height)
-    peak = np.iinfo(picture.dtype).max
+    peak = np.iinfo(image.dtype).max
     if format_.is_rgb:
-        source = av.VideoFrame.from_ndarray(picture, format="bgr24" if peak == 255 else "bgr48le")
+        source = av.VideoFrame.from_ndarray(image, format="bgr24" if peak == 255 else "bgr48le")
         return source.reformat(format=pix_fmt, interpolation=_BEST)
     depth = depth_of(format_)
     to_yuv, offset = _yuv_matrix(colour, depth, peak)
-    planes = list(cv2.split(_transform(picture, to_yuv, offset, (1 << depth) - 1)))
+    planes = list(cv2.split(_transform(image, to_yuv, offset, (1 << depth) - 1)))
     suffix = f"{depth}le" if depth > 8 else ""
     if len(_chroma_and_luma(format_)) == 1:
         name, planes = f"gray{suffix}", planes[:1]
@@ -121,7 +121,7 @@ def from_bgr(picture: np.ndarray, pix_fmt: str, colour: Colour) -> av.VideoFrame
         dtype = np.uint8 if depth == 8 else np.uint16
         rows = np.zeros((target.height, target.line_size // np.dtype(dtype).itemsize), dtype)
         rows[:, :target.width] = plane
-        target.update(rows)
+        target.update(rows)  # type: ignore[arg-type]
     frame = frame if name == pix_fmt else _unpack(frame, pix_fmt, colour)
     frame.color_range = ColorRange.JPEG if colour.full else ColorRange.MPEG
     frame.colorspace, frame.color_primaries, frame.color_trc = colour.matrix, colour.primaries, colour.transfer
@@ -144,10 +144,10 @@ def _yuv_matrix(colour: Colour, depth: int, peak: int) -> tuple[np.ndarray, np.n
     return matrix, np.array([0 if colour.full else 16 * unit, 128 * unit, 128 * unit], float)
 
 
-def _transform(picture: np.ndarray, matrix: np.ndarray, offset: np.ndarray, top: int) -> np.ndarray:
+def _transform(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, top: int) -> np.ndarray:
     """matrix @ pixel + offset, rounded and clipped to 0..top: uint8 where top fits it, else uint16."""
     # As uint16, because OpenCV rounds the matrix itself to some bits for uint8: codes would be off by one.
-    result = np.minimum(cv2.transform(picture.astype(np.uint16, copy=False), np.hstack([matrix, offset[:, None]])), top)
+    result = np.minimum(cv2.transform(image.astype(np.uint16, copy=False), np.hstack([matrix, offset[:, None]])), top)
     return result.astype(np.uint8) if top <= 255 else result
 
 

@@ -68,7 +68,7 @@ class CompanionWriter:
             if packet.size and packet.pts is not None and _begins_in(span, packet):
                 shift = round(span.origin / packet.time_base)
                 packet.pts -= shift
-                packet.dts = packet.dts - shift if packet.dts is not None else packet.pts
+                packet.dts = packet.pts if packet.dts is None else packet.dts - shift
                 clocks[packet.stream.index].set(packet)
                 now = float(packet.dts * packet.time_base)
                 for made in self._feeds[packet.stream.index](packet):
@@ -91,20 +91,22 @@ class _Clock:
         self._end = 0
 
     def set(self, packet: av.Packet) -> None:
-        packet.pts += self._shift
-        packet.dts += self._shift
-        if self._last is not None and packet.dts <= self._last:
-            back = (self._last - packet.dts) * packet.time_base > _OUT_OF_TURN
-            move = (self._end if back else self._last + 1) - packet.dts
-            self._shift += move if back else 0
-            packet.dts += move
-            packet.pts = packet.pts + move if back else max(packet.pts, packet.dts)
-        self._last = packet.dts
-        self._end = packet.dts + max(1, packet.duration or 0)
+        assert packet.pts is not None and packet.dts is not None
+        pts, dts = packet.pts + self._shift, packet.dts + self._shift
+        if self._last is not None:
+            earliest = self._last + (packet.stream.type != "subtitle")  # two of those may begin together
+            if (self._last - dts) * packet.time_base > _OUT_OF_TURN:
+                self._shift += self._end - dts
+                pts, dts = pts + self._end - dts, self._end
+            elif dts < earliest:
+                pts, dts = max(pts, earliest), earliest
+        packet.pts, packet.dts = pts, dts
+        self._last, self._end = dts, dts + max(1, packet.duration or 0)
 
 
 def _begins_in(span: Span, packet: av.Packet) -> bool:
     """Whether a packet begins in a span. A subtitle that is shown in a part of it is cut to that."""
+    assert packet.pts is not None
     end = packet.pts + (packet.duration or 1)
     start, stop = span.cut(packet.time_base, packet.pts, end)
     if packet.stream.type == "subtitle" and packet.duration and start < stop:
@@ -172,6 +174,7 @@ class _Sound:
     """Audio decoded and encoded again. Layout, rate and sample format may change on the way, and need no names."""
 
     def __init__(self, container, stream, companion: Companion):
+        assert companion.encoder is not None
         self._decoder = stream.codec_context
         encoder = av.codec.Codec(companion.encoder, "w")
         rate = _nearest_rate(self._decoder.sample_rate, encoder.audio_rates)
@@ -207,6 +210,7 @@ class _Sound:
             context = self.out.codec_context
             self._setup = setup
             self._resampler = av.AudioResampler(self._format, context.layout, context.sample_rate)
+        assert self._resampler is not None
         return before + self._resampler.resample(frame)
 
     def _rest(self) -> list[av.AudioFrame]:
@@ -216,7 +220,7 @@ class _Sound:
     def _sample_format(self, encoder: av.codec.Codec) -> str:
         """The source's sample format if the encoder takes it, planar or packed; else the deepest for deep sources."""
         # LAME ends the process where a sample is no number, as damaged sound may have it.
-        taken = [f for f in encoder.audio_formats if encoder.name != "libmp3lame" or not f.name.startswith("flt")]
+        taken = [f for f in encoder.audio_formats or () if encoder.name != "libmp3lame" or not f.name.startswith("flt")]
         source = self._decoder.format
         alike = [f.name for f in taken if source is not None and f.packed.name == source.packed.name]
         deep = [f.name for f in taken if source is not None and source.bits > 16 and f.bits > 16]
@@ -243,10 +247,11 @@ class _Text:
         self.out.codec_context.subtitle_header = self._decoder.subtitle_header
 
     def __call__(self, packet: av.Packet | None) -> list[av.Packet]:
+        if packet is None:
+            return []
         shown = None
-        if packet is not None:
-            with contextlib.suppress(av.error.FFmpegError):
-                shown = self._decoder.decode2(packet)
+        with contextlib.suppress(av.error.FFmpegError):
+            shown = self._decoder.decode2(packet)
         if shown is None:
             return []
         made = self.out.codec_context.encode_subtitle(shown)

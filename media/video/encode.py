@@ -76,6 +76,7 @@ class VideoSegmentWriter:
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
+            assert packet.pts is not None
             number = self.number_of[packet.pts]
             self.order.append(number)
             packet.time_base = Fraction(1, 1000)

@@ -81,6 +81,7 @@ def _display(metadata: StaticMetadata, chromaticity: int, luminance: int) -> str
     def pair(values: Sequence[float], unit: int) -> str:
         return "(" + ",".join(f"{value:.5f}" if unit == 1 else str(round(value * unit)) for value in values) + ")"
 
+    assert metadata.primaries is not None and metadata.luminance is not None
     red, green, blue, white = metadata.primaries
     lowest, highest = metadata.luminance
     points = "".join(name + pair(point, chromaticity)

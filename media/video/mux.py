@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 
@@ -76,9 +77,9 @@ def _try_encoder(path: Path, encoding: Encoding, shape: Shape) -> None:
 
 def _opens_at_all(encoder: str) -> bool:
     """Whether an encoder works with settings that any of its kind takes."""
-    context = av.CodecContext.create(encoder, "w")
+    context = cast(av.VideoCodecContext, av.CodecContext.create(encoder, "w"))
     context.width, context.height, context.time_base = 640, 480, Fraction(1, 25)
-    context.pix_fmt = next(f.name for f in context.codec.video_formats if f.name in ("nv12", "yuv420p"))
+    context.pix_fmt = next(f.name for f in context.codec.video_formats or () if f.name in ("nv12", "yuv420p"))
     try:
         context.open()
     except av.error.FFmpegError:
@@ -128,7 +129,8 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
     with _refusals_named(target.suffix), contextlib.ExitStack() as stack:
         source = companions.path and stack.enter_context(av.open(str(companions.path), metadata_errors="replace"))
         container = stack.enter_context(av.open(str(target), "w", container_options=companions.container_options))
-        container.flags |= av.container.Flags.bitexact.value  # no dates, no random numbers
+        # No dates, no random numbers.
+        container.flags |= av.container.Flags.bitexact.value  # type: ignore[operator]
         first = stack.enter_context(av.open(str(segments[0][0])))
         video = container.add_stream_from_template(first.streams.video[0], opaque=True, time_base=plan.time_base)
         video.codec_context.framerate = shape.rate
@@ -143,7 +145,7 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
             container.metadata.update(still_true(source.metadata))
             if video_index is not None:
                 video.metadata.update(still_true(source.streams[video_index].metadata))
-                video.disposition = source.streams[video_index].disposition.value
+                video.disposition = source.streams[video_index].disposition.value  # type: ignore[assignment]
             chapters = _chapters(source, span, plan.stretch)
             if chapters:
                 container.set_chapters(chapters)
@@ -170,7 +172,7 @@ def _refusals_named(suffix: str) -> Iterator[None]:
         raise UserError(f"{suffix} files do not take this video's times or data: write a .mkv file") from error
 
 
-def _chapters(source, span: Span, stretch: Fraction) -> list[dict]:
+def _chapters(source, span: Span, stretch: Fraction) -> list:
     chapters = []
     for chapter in source.chapters():
         start, end = span.cut(chapter["time_base"], chapter["start"], chapter["end"])
@@ -204,6 +206,7 @@ def _video_packets(segments: list[tuple[Path, dict]], plan: Plan, video, is_mov:
             for packet in segment.demux(stream):
                 if not packet.size:
                     continue
+                assert packet.pts is not None
                 number = base + packet.pts
                 packet.stream, packet.time_base = video, plan.time_base
                 packet.pts, packet.dts = ticks[number], decoded_at[position]
