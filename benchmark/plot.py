@@ -1,4 +1,4 @@
-"""Line plots as SVG, drawn for the report: no plotting library, text that can be selected, colours from the page."""
+"""Plots as SVG: no plotting library, text that can be selected, a page's lines in the page's colours."""
 import json
 import math
 from collections.abc import Sequence
@@ -60,3 +60,75 @@ def line_plot(series: dict[str, Series], x_label: str, description: str) -> str:
     return (f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}" '
             f'data-points="{escape(json.dumps(places_of, separators=(",", ":")))}">{"".join(parts)}'
             f'<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}" hidden=""/></svg>')
+
+
+Points = dict[str, tuple[float | None, float]]
+SCATTER_WIDTH, SCATTER_HEIGHT, MARGIN = 460, 320, 56
+SCATTER_STYLE = """
+svg { font: 12px system-ui, sans-serif; background: #fff; } .grid { stroke: #e3e0d8; } .tick { fill: #5d636e; }
+.point { fill: #1f5eff; } .front { fill: none; stroke: #1f5eff; stroke-width: 1.5; } .title { font-weight: 600; }
+.level { stroke: #9a948a; stroke-dasharray: 5 4; } .label { fill: #16181d; } .end { text-anchor: end; }
+.middle { text-anchor: middle; }
+"""
+
+
+def pareto_front(points: Points) -> list[str]:
+    """The names that no other point beats: none has a smaller or equal x and a larger y; by ascending x."""
+    placed = sorted(((x, -y, name) for name, (x, y) in points.items() if x is not None))
+    front, best = [], -math.inf
+    for _, negative, name in placed:
+        if -negative > best:
+            front, best = [*front, name], -negative
+    return front
+
+
+def scatter_plot(points: Points, title: str, x_label: str, y_label: str) -> str:
+    """An <svg> of named points, x on a logarithmic axis, with the line through those that no other beats.
+
+    Args:
+        points: name -> (x above 0, y); an x of None: the name costs nothing in this sense, and is a level to beat.
+    """
+    xs = [x for x, _ in points.values() if x is not None] or [1.0]
+    ys = nice_ticks(min(y for _, y in points.values()), max(y for _, y in points.values()))
+    first, last = math.log10(min(xs)) - 0.15, math.log10(max(xs)) + 0.45  # room for the last name
+    right, bottom, top = SCATTER_WIDTH - 12, SCATTER_HEIGHT - 44, 34
+
+    def x_of(x: float) -> float:
+        return round(MARGIN + (math.log10(x) - first) / (last - first) * (right - MARGIN), 1)
+
+    def y_of(y: float) -> float:
+        return round(bottom - (y - ys[0]) / (max(ys[-1], ys[0] + 1e-6) - ys[0]) * (bottom - top), 1)
+
+    parts = [f'<text class="title" x="{MARGIN}" y="18">{escape(title)}</text>']
+    for tick in ys:
+        parts.append(f'<line class="grid" x1="{MARGIN}" x2="{right}" y1="{y_of(tick)}" y2="{y_of(tick)}"/>'
+                     f'<text class="tick end" x="{MARGIN - 8}" y="{y_of(tick) + 4}">{tick:g}</text>')
+    decades = range(math.floor(first), math.ceil(last) + 1)
+    for tick in (digit * 10.0**decade for decade in decades for digit in (1, 2, 5)):
+        if first <= math.log10(tick) <= last:
+            parts.append(f'<line class="grid" x1="{x_of(tick)}" x2="{x_of(tick)}" y1="{top}" y2="{bottom}"/>'
+                         f'<text class="tick middle" x="{x_of(tick)}" y="{bottom + 18}">{tick:g}</text>')
+    parts.append(f'<text class="tick end" x="{right}" y="{SCATTER_HEIGHT - 8}">{escape(x_label)}</text>'
+                 f'<text class="tick" x="{MARGIN}" y="{SCATTER_HEIGHT - 8}">{escape(y_label)}</text>')
+    front = pareto_front(points)
+    path = "L".join(f"{x_of(points[name][0])} {y_of(points[name][1])}" for name in front)
+    parts.append(f'<path class="front" d="M{path}"/>' if len(front) > 1 else "")
+    for name, (x, y) in points.items():
+        if x is None:
+            parts.append(f'<line class="level" x1="{MARGIN}" x2="{right}" y1="{y_of(y)}" y2="{y_of(y)}"/>'
+                         f'<text class="label" x="{MARGIN + 4}" y="{y_of(y) - 5}">{escape(name)}</text>')
+        else:
+            parts.append(f'<circle class="point" cx="{x_of(x)}" cy="{y_of(y)}" r="4.5"/>'
+                         f'<text class="label" x="{x_of(x) + 9}" y="{y_of(y) + 4}">{escape(name)}</text>')
+    return (f'<svg viewBox="0 0 {SCATTER_WIDTH} {SCATTER_HEIGHT}" width="{SCATTER_WIDTH}" height="{SCATTER_HEIGHT}">'
+            + "".join(parts) + "</svg>")
+
+
+def side_by_side(plots: list[str]) -> str:
+    """A whole SVG file of `scatter_plot`s in a row."""
+    width = SCATTER_WIDTH * len(plots)
+    placed = "".join(f'<g transform="translate({SCATTER_WIDTH * index} 0)">{plot}</g>'
+                     for index, plot in enumerate(plots))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {SCATTER_HEIGHT}" width="{width}" '
+            f'height="{SCATTER_HEIGHT}"><style>{SCATTER_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>'
+            f"{placed}</svg>\n")

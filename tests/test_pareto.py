@@ -1,0 +1,74 @@
+"""The plot of quality against cost: which points are on the front, where they are drawn, what is counted."""
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from benchmark import pareto, vid4
+from benchmark.plot import pareto_front, scatter_plot, side_by_side
+from common.errors import UserError
+from model import SAFA
+from model.checkpoint import save_model
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_front_is_what_no_other_beats():
+    points = {"a": (10, 24), "b": (5, 23), "worse and dearer": (20, 23.5), "c": (40, 25), "as dear": (10, 22),
+              "free": (None, 30)}
+    assert pareto_front(points) == ["b", "a", "c"]
+
+
+def test_points_lie_where_they_are():
+    """Equal factors are equal distances, equal decibels too."""
+    tree = ElementTree.fromstring(side_by_side([scatter_plot(
+        {"a & b": (1.0, 22), "c": (10.0, 23), "d": (100.0, 24), "free": (None, 23)}, "title", "GMAC", "dB")]))
+    x, y = (np.array([float(point.get(key)) for point in tree.iter(f"{SVG}circle")]) for key in ("cx", "cy"))
+    assert np.diff(x, 2) == pytest.approx(0, abs=0.2) and np.diff(y, 2) == pytest.approx(0, abs=0.2)
+    assert x[0] < x[1] and y[0] > y[1]  # SVG counts downwards
+    level = next(line for line in tree.iter(f"{SVG}line") if line.get("class") == "level")
+    assert float(level.get("y1")) == pytest.approx(y[1])
+    assert "a & b" in [text.text for text in tree.iter(f"{SVG}text")]
+
+
+def test_command(monkeypatch, tmp_path):
+    random = np.random.default_rng(0)
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    for i in range(3):
+        frame = cv2.blur(random.integers(0, 256, (32, 48, 3), np.uint8), (5, 5))
+        cv2.imwrite(str(tmp_path / "data/a" / f"{i}.png"), frame)
+    torch.manual_seed(0)
+    model = SAFA(channels=8, blocks=2)
+    weights = tmp_path / "w.safetensors"
+    save_model(model, weights)
+    files = []
+    for name, options in (("flow", ["--method", "flow"]), ("net", ["--model", weights, "--device", "cpu"])):
+        files.append(tmp_path / f"{name}.json")
+        monkeypatch.setattr(sys, "argv", ["vid4", "--root", str(tmp_path / "data"), "--json", str(files[-1]),
+                                          "--output", str(tmp_path / "out"), *map(str, options)])
+        vid4.main()
+    net = json.loads(files[1].read_text())
+    arguments = ["pareto", *map(str, files), "--output", str(tmp_path / "p.svg"), "--json", str(tmp_path / "p.json"),
+                 "--size", "16x16", "--runs", "1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    pareto.main()
+    rows = json.loads((tmp_path / "p.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["Bicubic + DIS flow", "SAFA"]
+    assert rows[0]["gmac_per_frame"] is None and all(row["ms_per_frame"] > 0 for row in rows)
+    # Two frames of a pair: one frame encoded, one pair, two timesteps, each between the cheapest and the dearest route.
+    costs = [model.multiply_adds(32, 48, [[scale] * 2] * 2) for scale in (4, 1)]
+    least, most = ((cost.frame + cost.pair + sum(cost.timesteps)) / 2 / 1e9 for cost in costs)
+    assert least * (1 - 1e-9) <= net["gmac_per_frame"] <= most * (1 + 1e-9) and rows[1]["gmac_per_frame"] > 0
+    ElementTree.parse(tmp_path / "p.svg")
+
+    monkeypatch.setattr(sys, "argv", [*arguments, "--no_time", "--cost", "Bicubic + DIS flow=0.5,"])
+    pareto.main()
+    assert [row["gmac_per_frame"] for row in json.loads((tmp_path / "p.json").read_text())["rows"]][0] == 0.5
+    save_model(SAFA(channels=8, blocks=2), weights)
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(UserError, match="net.json was made with other weights"):
+        pareto.main()
