@@ -105,7 +105,9 @@ def load_image(path: str | Path, upright: bool = True) -> LoadedImage:
     pixels = _to_full_range(_decode(data), white_value(data))
     pixels = with_alpha(pixels, header, data)
     if pixels is None:
-        raise UserError(f"cannot read {path}: not an image in a known format, or damaged")
+        what = "HEIC cannot be read; save it as JPEG, PNG or AVIF" if data[8:12] in (b"heic", b"heix") else \
+            "not an image in a known format, or damaged"
+        raise UserError(f"cannot read {path}: {what}")
     if pixels.dtype == np.float64:
         pixels = pixels.astype(np.float32)
     if pixels.dtype not in (np.uint8, np.uint16, np.float32) or pixels.ndim == 3 and pixels.shape[2] not in (3, 4):

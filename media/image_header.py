@@ -61,9 +61,11 @@ def is_whole(data: bytes) -> bool:
 def white_value(data: bytes) -> int | None:
     """The value that stands for white, where OpenCV hands samples out unscaled: 1023 for 10 bits.
 
-    This is so for AVIF, JPEG 2000, and the PNM family (but plain text of up to 255, which OpenCV scales). None: white
-    is the greatest value of the pixels' type.
+    This is so for AVIF, JPEG 2000, and the PNM family (but plain text of up to 255, which OpenCV scales); the samples
+    of TIFFs are shifted up, which leaves zeros below. None: white is the greatest value of the pixels' type.
     """
+    if (bits := _tiff_depth(data)) is not None:
+        return ((1 << bits) - 1) << (16 - bits) if 8 < bits < 16 else None
     if data[4:8] == b"ftyp" and (place := data.find(b"av1C\x81")) >= 0:
         ten, twelve = data[place + 6] & 0x40, data[place + 6] & 0x20  # of the AV1CodecConfigurationRecord
         return 4095 if twelve else 1023 if ten else None
@@ -74,6 +76,23 @@ def white_value(data: bytes) -> int | None:
                                                                                    data)
     if netpbm and not (netpbm[1] in b"23" and int(netpbm[2]) < 256):
         return int(netpbm[2])
+    return None
+
+
+def _tiff_depth(data: bytes) -> int | None:
+    """The bits per sample of a TIFF's first page; None if the file is no TIFF, or does not say."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:
+        return None
+    try:
+        start, = struct.unpack_from(f"{order}I", data, 4)
+        count, = struct.unpack_from(f"{order}H", data, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, _, values, place = struct.unpack_from(f"{order}HHII", data, entry)
+            if tag == 258:  # BitsPerSample: one or two values stand in the entry itself
+                return struct.unpack_from(f"{order}H", data, entry + 8 if values <= 2 else place)[0]
+    except struct.error:  # cut short
+        pass
     return None
 
 

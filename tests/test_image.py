@@ -62,7 +62,7 @@ def test_jpeg_is_turned_upright(tmp_path):
 
 
 def test_images_of_a_folder_in_natural_order_without_hidden_ones(tmp_path):
-    names = ["img10.png", "img2.JPG", "img2.jpg", "img02.jpg", "b/1.avif", "b/deep/a.exr"]
+    names = ["img10.png", "img²/1.png", "img2.JPG", "img2.jpg", "img02.jpg", "b/1.avif", "b/deep/a.exr"]
     for name in [*names, "._img1.png", ".img3.png.tmp.png", "notes.txt", ".hidden/img1.png"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -70,7 +70,7 @@ def test_images_of_a_folder_in_natural_order_without_hidden_ones(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     assert [path.name for path in list_images(tmp_path)] == ["img02.jpg", "img2.JPG", "img2.jpg", "img10.png"]
     found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path, recursive=True)]
-    assert found == ["b/1.avif", "b/deep/a.exr", "img02.jpg", "img2.JPG", "img2.jpg", "img10.png"]
+    assert found == ["b/1.avif", "b/deep/a.exr", "img02.jpg", "img2.JPG", "img2.jpg", "img10.png", "img²/1.png"]
     with pytest.raises(UserError, match="gone"):
         list_images(tmp_path / "gone")
 

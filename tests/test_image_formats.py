@@ -68,17 +68,26 @@ def test_jpeg_2000_of_any_depth_fills_16_bits(tmp_path, bits):
     assert np.abs(image - ramp * (65535 / (2**bits - 1))).max() < 300
 
 
-@pytest.mark.parametrize("bits", [2, 4, 12])
-def test_tiff_of_unusual_depth(tmp_path, bits):
-    values = [0, 1, 2**bits // 2, 2**bits - 1]
-    packed = int("".join(format(value, f"0{bits}b") for value in values), 2).to_bytes(bits // 2, "big")
-    tags = [(256, 4, 4), (257, 4, 1), (258, 3, bits), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 4, 1),
-            (279, 4, len(packed))]
-    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
-    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 16) + packed.ljust(8, b"\0")
-                                     + struct.pack("<H", len(tags)) + entries + bytes(4))
+@pytest.mark.parametrize("bits,samples", [(2, 1), (4, 1), (10, 1), (12, 1), (14, 1), (12, 3)])
+def test_tiff_of_unusual_depth(tmp_path, bits, samples):
+    values = [value for value in (0, 1, 2**bits // 2, 2**bits - 1) for _ in range(samples)]
+    packed = int("".join(format(value, f"0{bits}b") for value in values), 2).to_bytes(bits * samples // 2, "big")
+    depths = struct.pack("<3H", bits, bits, bits)  # at byte 8, for three samples
+    tags = [(256, 4, 1, 4), (257, 4, 1, 1), (258, 3, samples, bits if samples == 1 else 8), (259, 3, 1, 1),
+            (262, 3, 1, 1 if samples == 1 else 2), (273, 4, 1, 14), (277, 3, 1, samples), (278, 4, 1, 1),
+            (279, 4, 1, len(packed))]
+    head = b"II*\0" + struct.pack("<I", 14 + len(packed)) + depths + packed
+    (tmp_path / "a.tif").write_bytes(head + struct.pack("<H", len(tags))
+                                     + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4))
     image = read_image(tmp_path / "a.tif")
-    np.testing.assert_allclose(image[0] / np.iinfo(image.dtype).max, np.array(values) / (2**bits - 1), atol=0.0005)
+    top = np.iinfo(image.dtype).max
+    np.testing.assert_array_equal(image[0].ravel(), np.rint(np.array(values) * (top / (2**bits - 1))))
+
+
+def test_heic_is_refused_with_a_way_out(tmp_path):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(UserError, match="a.heic: HEIC .*save it as"):
+        read_image(tmp_path / "a.heic")
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
