@@ -203,9 +203,13 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _png_chunk(data: bytes, wanted: bytes) -> bytes | None:
-    """The content of a PNG's first chunk of this type; None if it has none, or the file is no PNG."""
-    chunks = _png_chunks(data) if data.startswith(PNG_SIGNATURE) else ()
-    return next((content for kind, content in chunks if kind == wanted), None)
+    """The content of a PNG's IEND, or of its first chunk of a type before the pixels; None if there is none."""
+    for kind, content in _png_chunks(data) if data.startswith(PNG_SIGNATURE) else ():
+        if kind == wanted:
+            return content
+        if kind == b"IDAT" and wanted != b"IEND":
+            break
+    return None
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
