@@ -1,5 +1,7 @@
 """Images and shapes that synthetic scenes are made of."""
+import concurrent.futures
 import fnmatch
+import functools
 from pathlib import Path
 
 import cv2
@@ -41,11 +43,16 @@ def load_photos(folders: list[Path], split: str, val_photos: list[str] = ()) -> 
                             f"{' '.join(val_photos)}")
     elif len(files) >= _HELD_OUT:
         files = [file for place, file in enumerate(files) if (place % _HELD_OUT == 0) == (split == "val")]
-    return [read_frame(file) for file in files]
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # decoding leaves Python free
+        return list(pool.map(read_frame, files))
 
 
+@functools.cache
 def make_textures(split: str) -> list[np.ndarray]:
-    """Procedural textures, 512x512x3 uint8: coloured noise at many scales, stripes, checks, scattered shapes."""
+    """Procedural textures, 512x512x3 uint8: coloured noise at many scales, stripes, checks, scattered shapes.
+
+    They are the same in every call, and shared.
+    """
     rng = np.random.default_rng([2024, split == "val"])
     return [_texture(rng) for _ in range(_PROCEDURAL)]
 

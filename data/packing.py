@@ -26,7 +26,7 @@ def pack(root: Path, output: Path, reduce: int = 1, skip_corrupt: bool = False, 
             (*.txt) in it are copied.
         output: the cache; it appears only when it is complete.
         reduce: reduce the frames by this whole factor first, by averaging: a compressed video is too
-            blurred and blocky to be called truth at its own size.
+            blurred and blocky to be ground truth at its own size.
         skip_corrupt: of a clip with unreadable or missing frames keep those before, instead of failing.
         format_: one of `data.packed.FORMATS`.
 

@@ -1,4 +1,4 @@
-"""`synthetic`: endless generated motion whose truth is known at every time.
+"""`synthetic`: endless generated motion that is known exactly at every time.
 
 A scene is a background and up to four foreground layers (`data.layers`). A layer is a texture with an outline; it
 moves, turns and grows along a smooth path, and some bend as well.
