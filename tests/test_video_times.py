@@ -153,6 +153,19 @@ def test_fields_become_frames(tmp_path, top_first, flagged):
         assert not next(container.decode(video=0)).interlaced_frame
 
 
+@pytest.mark.parametrize("options", [{"deinterlace": "field"}, {"dedup": 1, "start": F("0.1"), "end": F("0.5")}])
+def test_interrupted_the_bytes_are_the_same(tmp_path, options):
+    source = field_video(tmp_path / "a.mp4", 16, flagged="deinterlace" in options)
+    run(source, tmp_path / "whole.mp4", segment=5, **options)
+    output = tmp_path / "b.mp4"
+    for count in (1, 2):
+        finished = lambda: list(output.with_name("b.mp4.parts").glob("*/[0-9]*.json"))  # noqa: E731
+        with pytest.raises(KeyboardInterrupt):
+            run(source, output, BlendPredictor(7, lambda: len(finished()) >= count), segment=5, **options)  # noqa: B023
+    assert "going on" in run(source, output, segment=5, **options)
+    assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
 def test_images_are_not_deinterlaced(tmp_path):
     with pytest.raises(UserError, match="folder of images"):
         run(tmp_path, tmp_path / "b.mp4", deinterlace="field")

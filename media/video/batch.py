@@ -98,6 +98,7 @@ def make_videos(sources: Sequence[Path], outputs: Sequence[Path], new_job: Calla
         except Exception:  # a fault of ours costs this video, but not the night's work
             say(traceback.format_exc())
             failed.append(source)
+    agree(None)  # a launcher that saw one process end with an error would end those that still work
     if failed:
         raise UserError(f"{len(failed)} of {len(sources)} videos failed: {', '.join(map(str, failed))}")
 
