@@ -145,32 +145,42 @@ class VideoSource:
         Raises:
             UserError: the file no longer gives the frames it gave before.
         """
-        expected = first
-        for numbered in self._ways_to(first, last, stamps):
-            for number, frame in numbered:
-                if number > expected:
-                    break  # damage hides frames, depending on where decoding starts: start further back
-                if number == expected:
-                    yield number, colour.to_bgr(self._sized(frame), self.format.colour)
-                    expected += 1
-                if expected > last:
-                    return
-        raise UserError(f"frame {expected} of {self.path} cannot be read again: has the file changed?")
+        found = self._by_count(first) if stamps is None else self._by_time(first, last, stamps)
+        number = first - 1
+        for number, frame in found:
+            yield number, colour.to_bgr(self._sized(frame), self.format.colour)
+            if number == last:
+                return
+        raise UserError(f"frame {number + 1} of {self.path} cannot be read again: has the file changed?")
 
-    def _ways_to(self, first: int, last: int, stamps: list[int] | None) -> Iterator[Iterator]:
-        """Ways to find frames first..last, quick ones first; each gives (number, frame)."""
-        if stamps is None:
-            if self._counted is None or self._counted.oldest > first:
-                self._counted = _CountedFrames(self._frames())
-            yield self._counted.since(first)
-            return
+    def _by_count(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """(number, frame) from `first` on, counted from the beginning of the file."""
+        if self._counted is None or self._counted.oldest > first:
+            self._counted = _CountedFrames(self._frames())
+        yield from self._counted.since(first)
+
+    def _by_time(self, first: int, last: int, stamps: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """(number, frame) from `first` to `last`, none left out; fewer if the file does not give them all.
+
+        Damage hides frames, depending on where decoding starts. Where one is missing, decoding starts further back,
+        and goes on from that frame.
+        """
         number_of = {stamps[k]: k for k in range(first, last + 1)}
+        expected = first
         second = int(1 / self.time_base)
         # Deinterlacing looks at the frame before: a few frames earlier there is one in any case.
         earlier = int(4 / (self.rate * self.time_base)) if self._deinterlace else 0
         near = max(stamps[0], stamps[first] - earlier)
         for start in (near, near - second, near - 4 * second, near - 16 * second, None):
-            yield ((number_of[frame.pts], frame) for frame in self._frames(start) if frame.pts in number_of)
+            for frame in self._frames(start):
+                number = number_of.get(frame.pts, -1)
+                if number > expected:
+                    break
+                if number == expected:
+                    yield number, frame
+                    expected += 1
+                if expected > last:
+                    return
 
     def _frames_since(self, start: int, damage: Damage) -> Iterator[av.VideoFrame]:
         """Frames from a key frame at or before `start` on, or all if that fails."""
