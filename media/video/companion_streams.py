@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import av
 
-from media.video.decode import demuxed
+from media.video.packets import demuxed
 from media.video.tags import still_true
 
 _LOSSY_BIT_RATE = 96_000  # per channel

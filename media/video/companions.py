@@ -14,7 +14,7 @@ import av
 
 from common.errors import UserError
 from media.video.companion_streams import Companion, feed_for, is_cover
-from media.video.decode import demuxed
+from media.video.packets import demuxed
 from media.video.tags import plan_tags
 
 # Names of --audio_codec that are not libav's names for encoders.
