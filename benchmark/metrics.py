@@ -27,28 +27,28 @@ def luma(frames: torch.Tensor) -> torch.Tensor:
     return (24.966 * blue + 128.553 * green + 65.481 * red) / 255 + 16
 
 
-def psnr_y(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def psnr_y(prediction: torch.Tensor, ground_truth: torch.Tensor) -> torch.Tensor:
     """PSNR on Y in dB, peak 255; infinite where the two are the same."""
-    _check(prediction, truth)
-    return psnr_of_luma(luma(prediction), luma(truth))
+    _check(prediction, ground_truth)
+    return psnr_of_luma(luma(prediction), luma(ground_truth))
 
 
-def psnr_rgb(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def psnr_rgb(prediction: torch.Tensor, ground_truth: torch.Tensor) -> torch.Tensor:
     """PSNR in dB of the squared error averaged over the three channels, peak 255."""
-    _check(prediction, truth)
-    return _psnr((_exact(prediction) - _exact(truth)).square().mean((1, 2, 3)))
+    _check(prediction, ground_truth)
+    return _psnr((_exact(prediction) - _exact(ground_truth)).square().mean((1, 2, 3)))
 
 
-def ssim_y(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def ssim_y(prediction: torch.Tensor, ground_truth: torch.Tensor) -> torch.Tensor:
     """SSIM on Y: 11x11 Gaussian of sigma 1.5, positions where the window lies wholly inside the image.
 
     Raises:
         ValueError: the images differ in size, or are smaller than the window.
     """
-    _check(prediction, truth)
-    if min(truth.shape[2:]) < WINDOW:
-        raise ValueError(f"SSIM needs images of at least {WINDOW}x{WINDOW}, got {tuple(truth.shape[2:])}")
-    return ssim_of_luma(luma(prediction), luma(truth))
+    _check(prediction, ground_truth)
+    if min(ground_truth.shape[2:]) < WINDOW:
+        raise ValueError(f"SSIM needs images of at least {WINDOW}x{WINDOW}, got {tuple(ground_truth.shape[2:])}")
+    return ssim_of_luma(luma(prediction), luma(ground_truth))
 
 
 def psnr_of_luma(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -102,7 +102,7 @@ def _blur(maps: torch.Tensor, axis: int) -> torch.Tensor:
     return blurred
 
 
-def _check(prediction: torch.Tensor, truth: torch.Tensor) -> None:
-    if prediction.shape != truth.shape or truth.ndim != 4 or truth.shape[1] != 3:
+def _check(prediction: torch.Tensor, ground_truth: torch.Tensor) -> None:
+    if prediction.shape != ground_truth.shape or ground_truth.ndim != 4 or ground_truth.shape[1] != 3:
         raise ValueError(f"expected two (N, 3, H, W) tensors of one shape, got {tuple(prediction.shape)} "
-                         f"and {tuple(truth.shape)}")
+                         f"and {tuple(ground_truth.shape)}")
