@@ -144,7 +144,8 @@ def render(aligned: list[dict], labels: list[str], notes: list[str]) -> str:
              + "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head) + "</tr></thead><tbody>"
              + "".join(f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:])
                        + "</tr>" for row in rows) + "</tbody></table></div></details>")
-    return html.document(f"{' and '.join([', '.join(labels[:-1]), labels[-1]])} on {dataset}",
+    title = " and ".join(labels) if len(labels) == 2 else f"{labels[0]} beside {len(labels) - 1} other methods"
+    return html.document(f"{title} on {dataset}",
                          "Stored results, compared on the same frames", introduction,
                          [html.table(aligned, labels, published_figures(protocol)),
                           html.differences(compared, labels[0]), html.plots(aligned, labels),
