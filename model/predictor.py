@@ -61,8 +61,32 @@ class Predictor:
         self.device = resolve_device(self.settings.device)
         self.precision = resolve_precision(self.settings.precision, self.device)
         self.routing = Routing(cap=self.settings.scale_cap)
+        self._trained = model  # as it was given: what runs is folded, and may be of another type
         self._identity = {"network": model.name, "weights_sha256": weights_hash(model)}
         self.model = prepare_for_inference(model, self.device, self.precision, self.settings.compile)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | bool | None = None,
+                        cache_dir: str | Path | None = None, force_download: bool = False,
+                        local_files_only: bool = False, **settings) -> "Predictor":
+        """A predictor with the weights of a local folder, or of a repository of the Hugging Face Hub.
+
+        Args:
+            name: a path, or "owner/repository"; the other named arguments are those of `huggingface_hub`.
+            settings: fields of `InferenceSettings`.
+
+        Raises:
+            UserError: no such weights, or the package huggingface_hub is needed and missing.
+        """
+        from model.hub import find_pretrained
+        path = find_pretrained(name, revision=revision, token=token, cache_dir=cache_dir,
+                               force_download=force_download, local_files_only=local_files_only)
+        return InferenceSettings(model=path, **settings).predictor()
+
+    def save_pretrained(self, folder: str | Path, **options) -> None:
+        """Write the weights for `from_pretrained`, and upload them if asked to: see `model.hub.save_pretrained`."""
+        from model.hub import save_pretrained
+        save_pretrained(self._trained, folder, **options)
 
     def identity(self) -> dict[str, object]:
         """All of the predictor that decides about its results, as JSON can hold it."""
