@@ -25,7 +25,7 @@ from common.processes import Processes
 from media.video.batch import choose_outputs, find_videos, make_videos
 from media.video.codecs import CODECS
 from media.video.deinterlace import MODES
-from media.video.job import VideoJob
+from media.video.job import OUTPUT_SUFFIXES, VideoJob
 from media.video.options import Options
 from media.video.scene_cuts import DEFAULT_THRESHOLD
 from media.video.timeline import DEFAULT_MULTI
@@ -71,34 +71,35 @@ def new_parser() -> cli.Parser:
                         help="the result; its suffix chooses the container. Or a folder for results that are called "
                         "NAME_safa, with the source's suffix (or .mkv); it has to be one for several videos. Default: "
                         "the source's folder. With --png a folder of images NAME_safa")
-    factor = parser.add_mutually_exclusive_group()
-    factor.add_argument("--multi", type=cli.positive_int, metavar="N",
-                        help=f"N times the frames (default {DEFAULT_MULTI})")
-    factor.add_argument("--exp", dest="multi", type=power_of_two, metavar="N", help="2^N times the frames")
-    parser.add_argument("--fps", type=frame_rate, metavar="F",
-                        help="F frames per second, any rate from the source's on. With --multi: N times the frames, "
-                        "shown at F frames per second, so that time is stretched and sound is dropped")
     parser.add_argument("--upscale", type=float, default=4, metavar="X",
                         help="enlargement, 1 to 8 (default 4; 1 = only more frames)")
-    parser.add_argument("--slowmo", action="store_true",
-                        help="slow motion: keep the frame rate and stretch time; audio and subtitles are dropped")
-    parser.add_argument("--dedup", type=cli.positive_int, default=Options.dedup, metavar="N",
-                        help="for animation on twos or threes: up to N repeats of a drawing count as showing it for "
-                        "longer, so that motion becomes even; longer pauses stay (1 for twos, 2 for threes)")
-    parser.add_argument("--deinterlace", nargs="?", const="field", choices=MODES,
-                        help="make whole frames of interlaced ones first: one for each field (the default, which keeps "
-                        "all of the motion), or one for each frame")
-    parser.add_argument("--start", type=timestamp, metavar="T",
-                        help="begin at this time of the source: seconds, MM:SS or HH:MM:SS, with fractions")
-    parser.add_argument("--end", type=timestamp, metavar="T", help="end at this time of the source")
     parser.add_argument("--png", action="store_true", help="write numbered images into a folder")
     cli.add_overwrite_argument(parser)
     parser.add_argument("--montage", action="store_true", help="show the original beside the result")
-    parser.add_argument("--scene_threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T",
-                        help="how different two frames must be to count as a scene cut, 0 to 1; 1 = never "
-                        f"(default {DEFAULT_THRESHOLD})")
     parser.add_argument("--segment", type=cli.positive_int, default=Options.segment, metavar="N",
                         help=f"output frames per resumable segment (default {Options.segment})")
+    group = parser.add_argument_group("frames and times")
+    factor = group.add_mutually_exclusive_group()
+    factor.add_argument("--multi", type=cli.positive_int, metavar="N",
+                        help=f"N times the frames (default {DEFAULT_MULTI})")
+    factor.add_argument("--exp", dest="multi", type=power_of_two, metavar="N", help="2^N times the frames")
+    group.add_argument("--fps", type=frame_rate, metavar="F",
+                       help="F frames per second, any rate from the source's on. With --multi: N times the frames, "
+                       "shown at F frames per second, so that time is stretched and sound is dropped")
+    group.add_argument("--slowmo", action="store_true",
+                       help="slow motion: keep the frame rate and stretch time; audio and subtitles are dropped")
+    group.add_argument("--dedup", type=cli.positive_int, default=Options.dedup, metavar="N",
+                       help="for animation on twos or threes: up to N repeats of a drawing count as showing it for "
+                       "longer, so that motion becomes even; longer pauses stay (1 for twos, 2 for threes)")
+    group.add_argument("--deinterlace", nargs="?", const="field", choices=MODES,
+                       help="make whole frames of interlaced ones first: one for each field (the default, which keeps "
+                       "all of the motion), or one for each frame")
+    group.add_argument("--start", type=timestamp, metavar="T",
+                       help="begin at this time of the source: seconds, MM:SS or HH:MM:SS, with fractions")
+    group.add_argument("--end", type=timestamp, metavar="T", help="end at this time of the source")
+    group.add_argument("--scene_threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T",
+                       help="how different two frames must be to count as a scene cut, 0 to 1; 1 = never "
+                       f"(default {DEFAULT_THRESHOLD})")
     group = parser.add_argument_group("video codec")
     group.add_argument("--codec", metavar="NAME",
                        help=f"{', '.join(CODECS)}, or any FFmpeg encoder by its name, such as hevc_nvenc (default: "
@@ -130,6 +131,8 @@ def main() -> None:
     sources = [args.img] if args.img is not None else find_videos(args.video)
     several = args.img is None and (len(args.video) > 1 or args.video[0].is_dir())
     folder = None if args.output is None else Path(args.output)
+    if several and folder is not None and not folder.is_dir() and (folder.exists() or folder.suffix in OUTPUT_SUFFIXES):
+        raise UserError(f"--output {folder} has to be a folder, for the results of several videos")
     if folder is None or several or not args.png and (folder.is_dir() or args.output.endswith(("/", os.sep))):
         outputs = choose_outputs(sources, folder, args.png, args.codec)
     else:

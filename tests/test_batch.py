@@ -116,6 +116,8 @@ def test_script_takes_files_and_folders(tmp_path, script, capsys):
     (tmp_path / "in" / "b.mp4").write_text("no video")
     with pytest.raises(UserError, match="1 of 3 videos failed: .*b.mp4"):
         script("--video", "in", "c.mkv", "--output", "out")
+    with pytest.raises(UserError, match="has to be a folder"):
+        script("--video", "in", "--output", "out.mp4")
     assert names(sorted((tmp_path / "out").glob("*.m*"))) == ["a_safa.mp4", "c_safa.mkv"]
     assert "b.mp4 failed: cannot read" in capsys.readouterr().err
     script("--video", "c.mkv", "--output", "out/", "--multi", "3")  # a folder for one video, too
