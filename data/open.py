@@ -17,7 +17,7 @@ _WHOLE_SYNTHETIC = 256  # pixels: side of the generated frames where whole frame
 
 def open_dataset(name: str, root: str | Path | None, split: str = "train", crop: int | None = 128,
                  list_file: str | Path | None = None, gap: int | tuple[int, ...] | None = None,
-                 photos: list[str | Path] = (), skip_corrupt: bool = False, reduce: int = 1,
+                 photos: str | Path | list[str | Path] = (), skip_corrupt: bool = False, reduce: int = 1,
                  held_out: float | None = None, val_photos: list[str] = ()) -> Dataset:
     """A dataset of training samples (`data.sample.Sample`).
 
@@ -29,7 +29,7 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         list_file: names of the clips to use, one per line; None: the dataset's own list for `split`.
         gap: distance between the input frames, at least 2; several: each sample draws one. None: 8, and
             for `vimeo90k` 6, its whole septuplet.
-        photos: `synthetic` only: folders of images for its textures.
+        photos: `synthetic` only: a folder of images for its textures, or several.
         skip_corrupt: skip and count samples with unreadable frames instead of raising.
         reduce: `folder` only: reduce the frames by this factor first.
         held_out: share that is kept for "val": of each clip's frames for `folder` (a tenth), of the training list for
@@ -42,7 +42,7 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
     if split not in ("train", "val"):
         raise UserError(f"split {split!r}: use train or val")
     if name == "synthetic":
-        folders = [Path(folder) for folder in photos or ()]
+        folders = [Path(folder) for folder in ([photos] if isinstance(photos, (str, Path)) else photos or ())]
         return Synthetic(crop or _WHOLE_SYNTHETIC, split, folders, 8 if gap is None else gap, val_photos or ())
     if name not in NAMES:
         raise UserError(f"no dataset is called {name!r}: use one of {', '.join(NAMES)}")

@@ -48,7 +48,7 @@ def test_synthetic_scenes_move_and_repeat(tmp_path, photos):
     other = open_dataset("synthetic", None, "val", crop=48, photos=folders).sample(0, np.random.default_rng(3))
     assert not np.array_equal(other.targets, samples[3].targets)
     with pytest.raises(UserError, match="no such folder of photos"):
-        open_dataset("synthetic", None, photos=[tmp_path / "none"])
+        open_dataset("synthetic", None, photos=tmp_path / "none")
 
 
 def test_photos_of_several_folders_and_those_for_validation(tmp_path):
