@@ -178,7 +178,7 @@ def test_default_video_stream_is_taken(tmp_path):
             stream = container.add_stream("ffv1", rate=25)
             stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
             streams.append(stream)
-        streams[0].disposition, streams[1].disposition = 0, av.stream.Disposition.default
+        streams[0].disposition, streams[1].disposition = 0, av.stream.Disposition.default.value
         for k in range(3):
             for stream, level in zip(streams, (50, 200)):
                 frame = av.VideoFrame.from_ndarray(level_picture(level), "bgr24")

@@ -63,11 +63,11 @@ def write_many_streams(path):
         video = container.add_stream("ffv1", rate=25)
         video.width, video.height, video.pix_fmt = 48, 32, "yuv420p"
         sounds = [container.add_stream("flac", rate=8000, layout="mono") for _ in range(2)]
-        for sound, language, flags in zip(sounds, ("eng", "fra"), (0, disposition.default)):
+        for sound, language, flags in zip(sounds, ("eng", "fra"), (0, disposition.default.value)):
             sound.metadata.update({"language": language, "title": f"Sound {language}"})
             sound.disposition = flags
         text = container.add_mux_stream("subrip")
-        text.time_base, text.disposition, text.metadata["language"] = F(1, 1000), disposition.forced, "deu"
+        text.time_base, text.disposition, text.metadata["language"] = F(1, 1000), disposition.forced.value, "deu"
         container.add_attachment("font.ttf", "font/ttf", b"font" * 10)
         for k in range(4):
             frame = av.VideoFrame.from_ndarray(moving_picture(k), "bgr24")
@@ -87,11 +87,11 @@ def write_many_streams(path):
 
 def described(path):
     """Of each stream beside the picture: type, language, name, and what it is for."""
-    default = av.stream.Disposition.default  # MP4 files make the only subtitle the default one
+    default = av.stream.Disposition.default.value  # MP4 files make the only subtitle the default one
     with av.open(str(path)) as container:
         return [(stream.type, stream.metadata.get("language"),
                  stream.metadata.get("title", stream.metadata.get("name")),
-                 stream.disposition & ~default if stream.type == "subtitle" else stream.disposition)
+                 stream.disposition.value & ~default if stream.type == "subtitle" else stream.disposition.value)
                 for stream in container.streams if stream.type != "video"]
 
 
