@@ -26,6 +26,42 @@ from media.video.decode import VideoSource
 F = Fraction
 
 
+def test_variable_frame_rate_keeps_its_times(tmp_path):
+    stamps = [0, 30, 100, 110, 240]
+    source = write_levels(tmp_path / "a.mp4", 5, times=stamps, time_base=F(1, 1000), rate=F(25))
+    stamps.append(round(end_of(source) * 1000))
+    run(source, tmp_path / "b.mp4", segment=3)
+    expected = [F(t, 1000) for a, b in zip(stamps, stamps[1:]) for t in (F(a), F(a + b, 2))]
+    assert times(tmp_path / "b.mp4") == expected
+    assert end_of(tmp_path / "b.mp4") == end_of(source)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.duration * stream.time_base == F(stamps[-1], 1000)
+    run(source, tmp_path / "c.mp4", fps=F(50))
+    assert times(tmp_path / "c.mp4") == [F(k, 50) for k in range(len(times(tmp_path / "c.mp4")))]
+    edges = list(zip(stamps[:5], (40, 60, 80, 100, 120)))
+    near(levels(tmp_path / "c.mp4"), [np.interp(20 * k, *zip(*edges)) for k in range(len(times(tmp_path / "c.mp4")))])
+    assert abs(end_of(tmp_path / "c.mp4") - end_of(source)) <= F(1, 1000)
+
+
+def test_24_to_59_94_frames_per_second(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 12, step=15, time_base=F(1, 24))
+    run(source, tmp_path / "b.mp4", fps=F(60000, 1001), segment=7)
+    assert times(tmp_path / "b.mp4") == [k * F(1001, 60000) for k in range(30)]
+    near(levels(tmp_path / "b.mp4"), [40 + 15 * min(24 * k * 1001 / 60000, 11) for k in range(30)], by=3)
+
+
+def test_slow_motion(tmp_path):
+    chapters = [{"id": 1, "start": 40, "end": 120, "time_base": F(1, 1000), "metadata": {"title": "One"}}]
+    source = write_levels(tmp_path / "a.mkv", 3, audio=(0.1, "flac"), chapters=chapters)
+    notes = run(source, tmp_path / "b.mkv", slowmo=True, multi=4)
+    assert "left out: audio stream 1" in notes
+    assert times(tmp_path / "b.mkv") == [F(k, 25) for k in range(12)]
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert [c["start"] * c["time_base"] for c in container.chapters()] == [F(16, 100)]
+        assert len(container.streams) == 1
+
+
 def subtitles(path):
     with av.open(str(path)) as container:
         stream = container.streams.subtitles[0]
