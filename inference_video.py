@@ -141,11 +141,15 @@ def main() -> None:
     def new_job(source: Path, output: Path) -> VideoJob:
         return VideoJob(source, output, options, args.fps_in)
 
-    first = None if several else new_job(sources[0], outputs[0])  # a mistake is found before the network is loaded
+    overwrite = args.overwrite == "yes"
+    first = None
+    if not several:  # a mistake is found before the network is loaded
+        first = new_job(sources[0], outputs[0])
+        first.check_existing(overwrite)
     predictor = InferenceSettings.from_arguments(args, processes.local_rank).predictor()
     common = {"predictor": predictor, "identity": predictor.identity(), "rank": processes.rank,
               "world": processes.count, "agree": processes.first_of_all, "progress": True,
-              "overwrite": args.overwrite == "yes",
+              "overwrite": overwrite,
               "say": lambda text: tqdm.write(text, file=sys.stderr)}
     processes.join(timeout=_PATIENCE)
     try:

@@ -86,6 +86,18 @@ def test_an_existing_result_is_replaced_aloud_or_not_at_all(tmp_path):
     assert "b.mp4 exists, and is replaced" in said[0]
 
 
+def test_finished_folders_of_images_are_not_made_again(tmp_path):
+    sources = [write_levels(tmp_path / name, 2) for name in ("a.mp4", "b.mp4")]
+    outputs = choose_outputs(sources, tmp_path / "out", True, None)
+    predictor = BlendPredictor()
+    for _ in range(2):
+        make_videos(sources, outputs, lambda *paths: VideoJob(*paths, Options(upscale=1, png=True)), predictor)
+    assert [len(list(output.iterdir())) for output in outputs] == [4, 4] and len(predictor.made) == 6
+    (outputs[0] / "00000001.png").unlink()
+    with pytest.raises(UserError, match="1 of 2 videos failed: .*a.mp4"):  # has been changed
+        make_videos(sources, outputs, lambda *paths: VideoJob(*paths, Options(upscale=1, png=True)), predictor)
+
+
 def test_interruption_ends_all(tmp_path):
     sources = [write_levels(tmp_path / name, 3) for name in ("a.mp4", "b.mp4")]
     outputs = choose_outputs(sources, tmp_path, False, "h264")

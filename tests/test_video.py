@@ -178,7 +178,7 @@ def test_pictures_in_and_out(tmp_path):
     run(folder, tmp_path / "b.mp4", fps_in=F(24))
     assert times(tmp_path / "b.mp4") == [F(k, 48) for k in range(6)]
     with pytest.raises(UserError, match="not empty"):
-        VideoJob(folder, tmp_path / "out", Options(png=True))
+        VideoJob(folder, tmp_path / "out", Options(png=True)).check_existing()
 
 
 def test_montage_shows_the_original_on_the_left(tmp_path):

@@ -99,10 +99,8 @@ class VideoJob:
         Raises:
             UserError: the disk is full, another process failed ... What is finished is kept for the next run.
         """
-        exists = self.output.is_file()
         try:
-            if exists and not overwrite:
-                raise UserError(f"{self.output} exists already: give another --output, or leave --overwrite no out")
+            exists = self.check_existing(overwrite)
             store = SegmentStore(self.output, self.fingerprint(identity), rank, world)
         except UserError as error:
             agree(str(error))
@@ -135,13 +133,24 @@ class VideoJob:
         return fingerprint({"source": self.source.identity(), "options": dataclasses.asdict(self.options),
                             "fps_in": self.source.rate, "predictor": identity, "av": av.__version__})
 
+    def check_existing(self, overwrite: bool = True) -> bool:
+        """Whether a file will be replaced. `run` does this first, too.
+
+        Raises:
+            UserError: a file is not to be replaced, or there are images in the folder for images.
+        """
+        output = self.output
+        if self.options.png and output.is_dir() and any(output.iterdir()):
+            raise UserError(f"{output} is not empty: give another folder, or empty it first")
+        if output.is_file() and not overwrite:
+            raise UserError(f"{output} exists already: give another --output, or leave --overwrite no out")
+        return output.is_file()
+
     def _check_output(self) -> None:
         output, options = self.output, self.options
         if options.png:
             if output.exists() and not output.is_dir():
                 raise UserError(f"cannot write images to {output}: it is a file; give a folder")
-            if output.is_dir() and any(output.iterdir()):
-                raise UserError(f"{output} is not empty: give another folder, or empty it first")
         else:
             if output.suffix.lower() not in OUTPUT_SUFFIXES:
                 raise UserError(f"cannot write {output}: give a name ending in {', '.join(OUTPUT_SUFFIXES)}, or --png")
