@@ -74,11 +74,13 @@ svg { font: 12px system-ui, sans-serif; background: #fff; } .grid { stroke: #e3e
 
 def pareto_front(points: Points) -> list[str]:
     """The names that no other point beats: none has a smaller or equal x and a larger y; by ascending x."""
-    placed = sorted(((x, -y, name) for name, (x, y) in points.items() if x is not None))
-    front, best = [], -math.inf
+    placed = sorted((x, -y, name) for name, (x, y) in points.items() if x is not None)
+    front: list[str] = []
+    best = -math.inf
     for _, negative, name in placed:
         if -negative > best:
-            front, best = [*front, name], -negative
+            front.append(name)
+            best = -negative
     return front
 
 
@@ -88,7 +90,9 @@ def scatter_plot(points: Points, title: str, x_label: str, y_label: str) -> str:
     Args:
         points: name -> (x above 0, y); an x of None: the name costs nothing in this sense, and is a level to beat.
     """
-    xs = [x for x, _ in points.values() if x is not None] or [1.0]
+    placed = {name: (x, y) for name, (x, y) in points.items() if x is not None}
+    levels = {name: y for name, (x, y) in points.items() if x is None}
+    xs = [x for x, _ in placed.values()] or [1.0]
     ys = nice_ticks(min(y for _, y in points.values()), max(y for _, y in points.values()))
     first, last = math.log10(min(xs)) - 0.15, math.log10(max(xs)) + 0.45  # room for the last name
     right, bottom, top = SCATTER_WIDTH - 12, SCATTER_HEIGHT - 44, 34
@@ -110,16 +114,15 @@ def scatter_plot(points: Points, title: str, x_label: str, y_label: str) -> str:
                          f'<text class="tick middle" x="{x_of(tick)}" y="{bottom + 18}">{tick:g}</text>')
     parts.append(f'<text class="tick end" x="{right}" y="{SCATTER_HEIGHT - 8}">{escape(x_label)}</text>'
                  f'<text class="tick" x="{MARGIN}" y="{SCATTER_HEIGHT - 8}">{escape(y_label)}</text>')
-    front = pareto_front(points)
-    path = "L".join(f"{x_of(points[name][0])} {y_of(points[name][1])}" for name in front)
+    front = [placed[name] for name in pareto_front(points)]
+    path = "L".join(f"{x_of(x)} {y_of(y)}" for x, y in front)
     parts.append(f'<path class="front" d="M{path}"/>' if len(front) > 1 else "")
-    for name, (x, y) in points.items():
-        if x is None:
-            parts.append(f'<line class="level" x1="{MARGIN}" x2="{right}" y1="{y_of(y)}" y2="{y_of(y)}"/>'
-                         f'<text class="label" x="{MARGIN + 4}" y="{y_of(y) - 5}">{escape(name)}</text>')
-        else:
-            parts.append(f'<circle class="point" cx="{x_of(x)}" cy="{y_of(y)}" r="4.5"/>'
-                         f'<text class="label" x="{x_of(x) + 9}" y="{y_of(y) + 4}">{escape(name)}</text>')
+    for name, y in levels.items():
+        parts.append(f'<line class="level" x1="{MARGIN}" x2="{right}" y1="{y_of(y)}" y2="{y_of(y)}"/>'
+                     f'<text class="label" x="{MARGIN + 4}" y="{y_of(y) - 5}">{escape(name)}</text>')
+    for name, (x, y) in placed.items():
+        parts.append(f'<circle class="point" cx="{x_of(x)}" cy="{y_of(y)}" r="4.5"/>'
+                     f'<text class="label" x="{x_of(x) + 9}" y="{y_of(y) + 4}">{escape(name)}</text>')
     return (f'<svg viewBox="0 0 {SCATTER_WIDTH} {SCATTER_HEIGHT}" width="{SCATTER_WIDTH}" height="{SCATTER_HEIGHT}">'
             + "".join(parts) + "</svg>")
 

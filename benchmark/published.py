@@ -24,6 +24,6 @@ _PRINTED: dict[tuple[str, str], dict[str, dict[str, tuple[float, float]]]] = {
 
 def published_figures(protocol: dict) -> dict[str, dict[str, dict[str, float]]]:
     """Figure's name -> method -> metric -> value, of a protocol as results hold it; {} if nothing was published."""
-    printed = _PRINTED.get((protocol.get("dataset"), protocol.get("name")), {})
+    printed = _PRINTED.get((protocol["dataset"], protocol["name"]), {})
     return {figure: {method: dict(zip(("psnr", "ssim"), pair)) for method, pair in methods.items()}
             for figure, methods in printed.items()}
