@@ -24,7 +24,7 @@ _INDIFFERENT = {"output", "resume", "allow_changes", "config", "device", "num_wo
                 "stop_after", "local_rank", "world_size", "skip_corrupt", "init", "deterministic",
                 "pretrained_encoder", "blend_start"}
 # These are compared by what they come to: the data by its fingerprint, the rest by samples and number of steps.
-_DERIVED = {"datasets", "data", "photos", "val_photos", "held_out", "list", "batch_size", "accumulate", "epochs",
+_DERIVED = {"datasets", "data", "photos", "held_out", "list", "batch_size", "accumulate", "epochs",
             "max_steps", "network", "settings", "channels", "blocks"}
 
 
@@ -62,7 +62,7 @@ def fingerprint(dataset: Dataset | Mixture, photos: Iterable[Path] = ()) -> str:
         for clip in getattr(part, "clips", ()):
             digest.update(f"{clip.name} {len(clip)}\n".encode())
     for folder in photos:
-        digest.update("\n".join(sorted(path.name for path in Path(folder).iterdir())).encode())
+        digest.update("\n".join(sorted(path.name for path in Path(folder).rglob("*"))).encode())
     return f"{sum(map(len, parts))} samples, {digest.hexdigest()[:16]}"
 
 
