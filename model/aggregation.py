@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.block_input import BlockInput
+from model.block_input import BlockInput, downsample
 from model.correlation import correlation
-from model.routing import SCALES
+from model.routing import SCALES, upload
 from model.warp import select
 
 
@@ -47,10 +47,13 @@ class AggregationBlock(nn.Module):
         self.stem = conv3x3(inputs, channels)
         self.residual = nn.Sequential(ResidualBlock(channels), ResidualBlock(channels))
 
+    def process(self, x: torch.Tensor, scale: int) -> torch.Tensor:
+        """From the input at 1/`scale`, (N, 3c + 7, h/scale, w/scale), to the output at full size."""
+        return enlarge(self.residual(self.stem(x)), scale)
+
     def at_scale(self, x: BlockInput, scale: int) -> torch.Tensor:
         """Process every sample at 1/`scale` of its size."""
-        conv, prelu = self.stem
-        return enlarge(self.residual(prelu(x.at_scale(scale).convolved(conv))), scale)
+        return self.process(x.at_scale(scale, self.stem[0].in_channels), scale)
 
     def forward(self, x: BlockInput, scales: torch.Tensor | int) -> torch.Tensor:
         """Process each sample at its own scale only. `scales`: (N,) on the CPU, of SCALES; or one for all samples."""
@@ -59,16 +62,17 @@ class AggregationBlock(nn.Module):
         chosen = scales.unique().tolist()
         if len(chosen) == 1:
             return self.at_scale(x, chosen[0])
-        members = [(scales == scale).nonzero()[:, 0].to(x.owner.device) for scale in chosen]
-        groups = [self.at_scale(x.of(some), scale) for some, scale in zip(members, chosen)]
-        return select(torch.cat(groups), torch.cat(members).argsort())
+        members = [(scales == scale).nonzero()[:, 0] for scale in chosen]
+        groups = [self.at_scale(x.of(upload(some, x.owner.device)), scale) for some, scale in zip(members, chosen)]
+        return select(torch.cat(groups), upload(torch.cat(members).argsort(), x.owner.device))
 
-    def mix(self, x: BlockInput, fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+    def mix(self, x: torch.Tensor, fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
         """All three scales, mixed by the selector's bits: what training needs for the straight-through gradient.
 
-        `fine` and `half` are the bits (a, b), (N,) each: a = b = 1 full size, a = 0 and b = 1 half, b = 0 a quarter.
+        `x` is the input at full size. `fine` and `half` are the bits (a, b), (N,) each: a = b = 1 full size, a = 0 and
+        b = 1 half, b = 0 a quarter.
         """
-        full_size, half_size, quarter = (self.at_scale(x, scale) for scale in SCALES)
+        full_size, half_size, quarter = (self.process(downsample(x, scale), scale) for scale in SCALES)
         fine, half = (bit.view(-1, 1, 1, 1).to(quarter.dtype) for bit in (fine, half))
         return half * (fine * full_size + (1 - fine) * half_size) + (1 - half) * quarter
 
@@ -76,7 +80,8 @@ class AggregationBlock(nn.Module):
 class ScaleSelector(nn.Module):
     """Probabilities (a, b) that a block's input needs full size, and at least half size: (N, 2) float32.
 
-    One selector serves all blocks.
+    Published as a 1x1 convolution of stride 1 and then one of stride 2; the second looks at every other point only, so
+    the first need not compute the rest, and is given those points. One selector serves all blocks.
     """
 
     def __init__(self, inputs: int, channels: int):
@@ -85,14 +90,9 @@ class ScaleSelector(nn.Module):
         self.reduce = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.PReLU(channels))
         self.decide = nn.Linear(channels, 2)
 
-    def forward(self, x: BlockInput) -> torch.Tensor:
-        # Published as a 1x1 convolution of stride 1 and then one of stride 2; the second looks at
-        # every other point only, so the first need not compute the rest.
-        return self.decide_on(x.at_every_other().convolved(self.squeeze[0]))
-
-    def decide_on(self, squeezed: torch.Tensor) -> torch.Tensor:
-        """From the first convolution's output, (N, channels, h, w), on."""
-        pooled = self.reduce(self.squeeze[1](squeezed)).mean((2, 3))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From every other point of every other row of a block's input."""
+        pooled = self.reduce(self.squeeze(x)).mean((2, 3))
         return torch.sigmoid(self.decide(pooled).float())
 
 

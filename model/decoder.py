@@ -1,9 +1,9 @@
 """The upsampling decoder: warped features to the residual picture (paper, Fig. 2)."""
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from model.aggregation import ResidualBlock, SkipBlock, conv3x3, small_start
+from model.layout import joined, pixel_shuffle
 
 
 class Decoder(nn.Module):
@@ -19,10 +19,10 @@ class Decoder(nn.Module):
         self.expand = conv3x3(channels, 2 * channels)
         self.to_picture = nn.Conv2d(channels // 2, 12, 3, 1, 1)
 
-    def forward(self, timestep_plane: torch.Tensor, warped0: torch.Tensor, warped1: torch.Tensor) -> torch.Tensor:
-        x = self.reduce(torch.cat((timestep_plane, warped0, warped1), 1))
-        x = F.pixel_shuffle(self.expand(self.residual(x)), 2)
-        return F.pixel_shuffle(self.to_picture(x), 2)
+    def forward(self, timestep_plane: torch.Tensor, warped: torch.Tensor) -> torch.Tensor:
+        x = self.reduce(joined((timestep_plane, warped), self.reduce[0].in_channels))
+        x = pixel_shuffle(self.expand(self.residual(x)), 2)
+        return pixel_shuffle(self.to_picture(x)[:, :12], 2)
 
 
 class PlainDecoder(nn.Sequential):

@@ -1,12 +1,12 @@
 """Flow estimation: the iterated blocks that refine both flows and the blending mask (paper, Sec. 3.1)."""
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from model.aggregation import AggregationBlock, ScaleSelector, conv3x3
-from model.block_input import BlockInput
+from model.block_input import BlockInput, every_other
+from model.layout import pixel_shuffle
 from model.routing import BY_SELECTOR, Routing, chosen_scales, straight_through_bits
-from model.warp import owners
+from model.warp import select
 
 
 class FlowEstimation(nn.Module):
@@ -25,37 +25,42 @@ class FlowEstimation(nn.Module):
         self.selector = ScaleSelector(inputs, channels)
         self.to_flow = nn.Conv2d(channels, 6 * 4, 3, 1, 1)
 
-    def forward(self, features0: torch.Tensor, features1: torch.Tensor, timesteps: torch.Tensor,
+    def forward(self, features: torch.Tensor, timesteps: torch.Tensor, owner: torch.Tensor,
                 routing: Routing = BY_SELECTOR) -> tuple[torch.Tensor, list]:
         """
         Args:
-            features0, features1: (B, C, h, w), the two frames' features.
-            timesteps: (B, T) in [0, 1].
+            features: (B, 2c, h, w), the two frames' features, joined.
+            timesteps: (N,) in [0, 1], N = B*T.
+            owner: (N,) which of the B pairs each timestep belongs to.
 
         Returns:
-            The flow state before its pixel shuffle, (B*T, 24, h, w) float32, and for each block the
-            scales its samples were processed at, (B*T,).
+            The flow state before its pixel shuffle, (N, 24, h, w) float32, and for each block the scales
+            its samples were processed at, (N,).
         """
-        owner = owners(timesteps.shape[0], timesteps.numel(), timesteps.device)
-        feature = self.fuse(torch.cat((features0, features1), 1))
-        x = BlockInput(feature, None, features0, features1, owner, timesteps.flatten())
-        state = None
+        feature = select(self.fuse(features), owner)
+        state = feature.new_zeros(owner.shape[0], *feature.shape[2:], 24, dtype=torch.float32).permute(0, 3, 1, 2)
         used = []
         for index, block in enumerate(self.blocks):
+            x = BlockInput(feature, half_resolution(state), features, owner, timesteps)
             if routing.draws is not None:
-                bits = straight_through_bits(self.selector(x), routing.draws[index])
-                feature = block.mix(x, bits[:, 0], bits[:, 1])
-                chosen = chosen_scales(bits)
+                whole = x.at_scale(1, block.stem[0].in_channels)
+                bits = straight_through_bits(self.selector(every_other(whole)), routing.draws[index])
+                feature = block.mix(whole, bits[:, 0], bits[:, 1])
+                used.append(chosen_scales(bits))
             else:
-                chosen = routing.given(index)
-                if chosen is None:
-                    chosen = chosen_scales(self.selector(x), routing.cap)
+                chosen = self._choose(x, routing, index)
                 feature = block(x, chosen)
-            used.append(torch.full(owner.shape, chosen) if isinstance(chosen, int) else chosen)
-            update = self.to_flow(feature).float()
-            state = update if state is None else state + update
-            x = x._replace(feature=feature, flow=half_resolution(state))
+                used.append(torch.full(owner.shape, chosen) if isinstance(chosen, int) else chosen)
+            state = state + self.to_flow(feature).float()
         return state, used
+
+    def _choose(self, x: BlockInput, routing: Routing, index: int) -> torch.Tensor | int:
+        """The scale of each sample in a block, (N,) on the CPU, where it is decided what is computed; or one for all."""
+        given = routing.given(index)
+        if given is not None:
+            return given
+        points = x.at_every_other(self.selector.squeeze[0].in_channels)
+        return chosen_scales(self.selector(points), routing.cap).cpu()
 
 
 def half_resolution(state: torch.Tensor) -> torch.Tensor:
@@ -65,4 +70,4 @@ def half_resolution(state: torch.Tensor) -> torch.Tensor:
 
 def full_resolution(state: torch.Tensor) -> torch.Tensor:
     """The flow state at full resolution, (N, 6, 2h, 2w)."""
-    return F.pixel_shuffle(state, 2)
+    return pixel_shuffle(state, 2)

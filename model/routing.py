@@ -9,7 +9,9 @@ SCALES = (1, 2, 4)  # processing scales: full, half and a quarter of the size a 
 class Routing(NamedTuple):
     """How each block of each sample comes by its processing scale; N samples, those of the first pair first.
 
-    At most one of `scale`, `scales` and `draws` is given; with none the selector decides by thresholds at 0.5.
+    Scales live on the CPU, where it is decided what is computed: a GPU waits for the host only where the selector
+    chooses, once a block. At most one of `scale`, `scales` and `draws` is given; with none the selector decides by
+    thresholds at 0.5.
     """
 
     scales: torch.Tensor | None = None  # (blocks, N) of SCALES, on the CPU: process at these
@@ -35,9 +37,14 @@ BY_SELECTOR = Routing()
 
 def chosen_scales(probabilities: torch.Tensor, cap: int = 1) -> torch.Tensor:
     """(N,) scales of SCALES from (N, 2) probabilities (or bits) by thresholds at 0.5, none finer than 1/`cap`."""
-    fine, half = (probabilities.detach().cpu() >= 0.5).unbind(1)
+    fine, half = (probabilities.detach() >= 0.5).unbind(1)
     scales = torch.where(half, torch.where(fine, 1, 2), 4)
     return scales.clamp(min=cap)
+
+
+def upload(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A small CPU tensor on `device`, without the host waiting for what a GPU is still at."""
+    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)
 
 
 def straight_through_bits(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,14 @@
 """SAFA, the paper's network: encoder, flow estimation, decoder (WACV 2024). Assembly only."""
 import torch
 
-from model.block_input import FLOW0, FLOW1, MASK
+from model.block_input import FLOW0, FLOW1, MASK, warp_both
 from model.decoder import Decoder
 from model.encoder import Encoder
 from model.flow import FlowEstimation, full_resolution, half_resolution
+from model.layout import joined
 from model.network import Cost, Network, Prediction, upsample
 from model.routing import BY_SELECTOR, Routing
-from model.warp import backward_warp
+from model.warp import backward_warp, owners
 
 
 class SAFA(Network):
@@ -44,12 +45,13 @@ class SAFA(Network):
 
     def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
                     features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
-        state, used = self.flow(features0, features1, timesteps, routing)
-        flow = half_resolution(state)
-        warped0 = backward_warp(features0, 0.5 * flow[:, FLOW0])
-        warped1 = backward_warp(features1, 0.5 * flow[:, FLOW1])
-        plane = timesteps.reshape(-1, 1, 1, 1).to(warped0.dtype).expand(-1, 1, *warped0.shape[-2:])
-        residual = self.decoder(plane, warped0, warped1)
+        owner = owners(len(timesteps), timesteps.numel(), timesteps.device)
+        timesteps = timesteps.flatten()
+        features = joined((features0, features1), 2 * self.channels)
+        state, used = self.flow(features, timesteps, owner, routing)
+        warped = warp_both(features, half_resolution(state), owner)
+        plane = timesteps.view(-1, 1, 1, 1).to(warped.dtype).expand(-1, 1, *warped.shape[-2:])
+        residual = self.decoder(plane, warped)
         flow = full_resolution(state)
         frames = blend(working0, working1, flow, residual)
         return Prediction(frames, flow[:, :4], torch.sigmoid(flow[:, MASK]), used)

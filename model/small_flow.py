@@ -76,9 +76,9 @@ class CoarseToFineFlow(nn.Module):
         given = routing.given(0)
         if given is not None:
             return given, None
-        probabilities = self.selector.decide_on(self.selector.squeeze[0](torch.cat(x.at_scale(4), 1)))
+        probabilities = self.selector(torch.cat(x.at_scale(4), 1))
         if routing.draws is None:
-            return chosen_scales(probabilities, routing.cap), None
+            return chosen_scales(probabilities, routing.cap).cpu(), None
         bits = straight_through_bits(probabilities, routing.draws[0])
         return chosen_scales(bits), bits.unbind(1)
 

@@ -1,37 +1,39 @@
-"""Backward warping: every output pixel fetches its colour from where the flow points."""
+"""Backward warping: every output pixel fetches its colour from where the flow points.
+
+Positions are in pixels, pixel centres at whole numbers (`align_corners=True`), float32 whatever the image's type is: a
+half float cannot hold a position beyond 2048 with any fraction. Positions outside take the border's colour.
+"""
 import torch
 import torch.nn.functional as F
 
+FEATURE_CHANNELS = 16  # from so many on, an image is sampled as features are
+
 
 def backward_warp(image: torch.Tensor, flow: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
-    """Sample `image` at each pixel's own position plus its flow.
+    """Sample `image`, bilinearly, at each pixel's own position plus its flow.
 
-    Bilinear, border padding, pixel centres at whole numbers (`align_corners=True`), so a flow of
-    (1, 0) everywhere moves the picture one pixel to the left.
+    A flow of (1, 0) everywhere moves the image one pixel to the left.
 
     Args:
-        image: (N, C, H, W), or (B, C, H, W) with N = B*T: then each picture serves T flows in a row.
+        image: (N, C, H, W), or (B, C, H, W) with N = B*T: then each image serves T flows in a row.
         flow: (N, 2, H, W) float32, in pixels of `image`; channel 0 is x (right), channel 1 is y (down).
-        owner: (N,) which of the pictures each flow is for, where not the same number of flows in a row.
+        owner: (N,) which of the images each flow is for, where not the same number of flows in a row.
 
     Returns:
         (N, C, H, W) in the image's type.
     """
-    owner = owners(len(image), len(flow), flow.device) if owner is None else owner
-    return sample(image, positions(flow), owner)
-
-
-def positions(flow: torch.Tensor) -> torch.Tensor:
-    """(N, 2, H, W) absolute positions, x and y in pixels, that a flow in pixels points to."""
     height, width = flow.shape[-2:]
-    x = torch.arange(width, device=flow.device, dtype=flow.dtype)
-    y = torch.arange(height, device=flow.device, dtype=flow.dtype)
-    return flow + torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
+    x = flow[:, 0] + torch.arange(width, device=flow.device, dtype=flow.dtype)
+    y = flow[:, 1] + torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None]
+    owner = owners(len(image), len(flow), flow.device) if owner is None else owner
+    if _in_rows(image):
+        return sample_means(image, x[..., None, None], y[..., None, None], owner)
+    return _grid_sample(image, x, y, owner)
 
 
-def owners(pictures: int, samples: int, device: torch.device) -> torch.Tensor:
-    """(samples,) which of the pictures each sample belongs to, where each picture has as many samples in a row."""
-    return torch.arange(pictures, device=device).repeat_interleave(samples // pictures)
+def owners(images: int, samples: int, device: torch.device) -> torch.Tensor:
+    """(samples,) which of the images each sample belongs to, where each image has as many samples in a row."""
+    return torch.arange(samples, device=device).div_(samples // images, rounding_mode="floor")
 
 
 def select(x: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
@@ -39,40 +41,68 @@ def select(x: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 2, 3, 1).index_select(0, members).permute(0, 3, 1, 2)
 
 
-def sample(image: torch.Tensor, points: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
-    """Bilinear samples at any points; points outside take the border's colour.
+def sample_means(images: torch.Tensor, x: torch.Tensor, y: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+    """Means of bilinear samples: each output pixel averages P samples of each of K images.
 
     Args:
-        image: (B, C, H, W).
-        points: (N, 2, h, w) float32, x and y in pixels of `image`: coordinates stay in float32 whatever
-            the image's type is, since a half float cannot hold a position beyond 2048 with any fraction.
-        owner: (N,) the picture that each sample's points lie in.
+        images: (B, K*C, H, W), channels-last: K images of C channels each, joined along the channels.
+        x, y: (N, h, w, K, P) float32, the positions in pixels.
+        owner: (N,) which of the B each of the N looks at.
 
     Returns:
-        (N, C, h, w) in the image's type.
+        (N, K*C, h, w) in the images' type, channels-last.
     """
-    if image.device.type == "cpu" and image.shape[1] >= 16:
-        return _sample_rows(image, points, owner)
+    together, points = x.shape[3:]
+    height, width = images.shape[-2:]
+    if not _in_rows(images):
+        samples = [_grid_sample(image, x[..., k, p], y[..., k, p], owner)
+                   for k, image in enumerate(images.chunk(together, 1)) for p in range(points)]
+        return torch.cat([sum(samples[k * points:(k + 1) * points]) / points for k in range(together)], 1)
+    # Channels-last, each pixel of each image is a row of a table, and each mean a weighted sum of 4 * P rows: just
+    # what PyTorch's embedding bag computes. On a CPU that is several times faster than `grid_sample`; on a GPU it
+    # keeps type and layout, which `grid_sample` does not, and its gradients are the same in each run.
+    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    left = x.detach().floor().clamp_(max=max(width - 2, 0))
+    top = y.detach().floor().clamp_(max=max(height - 2, 0))
+    number = torch.arange(together, device=x.device, dtype=torch.int32)
+    first_row = owner.int().view(-1, 1, 1, 1, 1) * (height * width * together) + number[:, None]
+    first_row = first_row.add(torch.add(left, top, alpha=width).int(), alpha=together)
+    corner = torch.arange(2, device=x.device, dtype=torch.int32)
+    corners = corner[:, None] * (together * width if height > 1 else 0) + corner * (together if width > 1 else 0)
+    rows = first_row[..., None, None] + corners
+    lower, right = (y - top)[..., None], (x - left)[..., None]
+    columns = torch.cat((1 - right, right), -1)
+    if points > 1:
+        columns = columns / points
+    lower = lower[..., None] * columns[..., None, :]
+    shares = torch.cat((columns[..., None, :] - lower, lower), -2)
+    table = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1] // together)
+    sampled = F.embedding_bag(rows.reshape(-1, 4 * points), table, mode="sum",
+                              per_sample_weights=shares.reshape(-1, 4 * points).to(images.dtype))
+    return sampled.view(*x.shape[:3], images.shape[1]).permute(0, 3, 1, 2)
+
+
+def _in_rows(image: torch.Tensor) -> bool:
+    """Whether it is sampled as rows of a table: features are, and all where gradients must be the same in each run."""
+    many = image.shape[1] >= FEATURE_CHANNELS or torch.are_deterministic_algorithms_enabled()
+    return many and image.device.type != "mps"  # which has no embedding bag
+
+
+def _grid_sample(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+    """Bilinear samples of (B, C, H, W) at x and y, (N, h, w) each."""
     height, width = image.shape[-2:]
-    size = torch.tensor([width - 1, height - 1], device=points.device, dtype=points.dtype)
-    grid = points.permute(0, 2, 3, 1) * (2 / size) - 1
-    image = image if len(image) == len(points) else image.index_select(0, owner)
-    sampled = F.grid_sample(image.to(grid.dtype), grid, mode="bilinear", padding_mode="border", align_corners=True)
+    grid = torch.stack((x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1), -1)
+    if len(image) == 1:
+        image = image.expand(len(x), -1, -1, -1)
+    elif len(image) != len(x):
+        image = image.index_select(0, owner)
+    outside = "border"
+    if grid.device.type == "mps":
+        grid, outside = clamped(grid), "zeros"
+    sampled = F.grid_sample(image.to(grid.dtype), grid, mode="bilinear", padding_mode=outside, align_corners=True)
     return sampled.to(image.dtype)
 
 
-def _sample_rows(image: torch.Tensor, points: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
-    """`sample` where the image lies channels-last: each pixel is a row of a table, each sample a weighted sum of
-    four rows. PyTorch's embedding bag does just that, several times faster than `grid_sample` on a CPU."""
-    _, channels, height, width = image.shape
-    x, y = points[:, 0].clamp(0, width - 1), points[:, 1].clamp(0, height - 1)
-    left, top = x.detach().floor().clamp_(max=width - 2), y.detach().floor().clamp_(max=height - 2)
-    right_share, lower_share = x - left, y - top
-    first = owner.view(-1, 1, 1) * (height * width) + (top * width + left).long()
-    rows = torch.stack((first, first + 1, first + width, first + width + 1), -1).view(-1, 4)
-    lower = torch.stack((1 - lower_share, lower_share), -1)[..., :, None]
-    right = torch.stack((1 - right_share, right_share), -1)[..., None, :]
-    shares = (lower * right).view(-1, 4)
-    table = image.permute(0, 2, 3, 1).reshape(-1, channels)
-    sampled = F.embedding_bag(rows, table, per_sample_weights=shares.to(image.dtype), mode="sum")
-    return sampled.view(len(points), *points.shape[2:], channels).permute(0, 3, 1, 2)
+def clamped(grid: torch.Tensor) -> torch.Tensor:
+    """What border padding does to a sampling grid, for devices that only know zeros: no gradient where it binds."""
+    return torch.where(grid.detach().abs() < 1, grid, grid.detach().clamp(-1, 1))

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from model.aggregation import enlarge
 from model.block_input import BlockInput
-from model.warp import backward_warp, owners
+from model.layout import pixel_shuffle
+from model.warp import backward_warp, clamped, owners
 
 
 def warp_by_loop(image, flow):
@@ -59,26 +60,58 @@ def test_both_ways_of_warping_have_the_same_gradients():
         assert torch.allclose(first, second, atol=1e-9)
 
 
-@pytest.mark.parametrize("scale", [1, 2, 4])
-def test_block_input_convolved_in_parts_is_the_joined_one_convolved(scale):
+@pytest.mark.parametrize("points", ["rows of a table", "grid_sample"])
+def test_block_input_is_the_joined_one_downsampled(points, monkeypatch):
+    """Warped only where it is looked at, and the same as the paper's: all warped, joined, then downsampled."""
+    if points == "grid_sample":  # as on devices without an embedding bag
+        monkeypatch.setattr("model.warp._in_rows", lambda image: False)
     torch.manual_seed(1)
-    feature, features0, features1 = torch.rand(6, 20, 8, 12), torch.rand(2, 20, 8, 12), torch.rand(2, 20, 8, 12)
+    feature, features = torch.rand(6, 20, 8, 12), torch.rand(2, 40, 8, 12)
     flow, times, owner = 4 * torch.randn(6, 6, 8, 12), torch.rand(6), owners(2, 6, feature.device)
-    conv, looking_once = torch.nn.Conv2d(67, 5, 3, padding=1), torch.nn.Conv2d(67, 5, 1)
-    plane = times.view(6, 1, 1, 1).expand(6, 1, 8, 12)
-    warped = [backward_warp(features, 0.5 * flow[:, part])
-              for features, part in ((features0, slice(0, 2)), (features1, slice(2, 4)))]
-    later = torch.cat((feature, flow, *warped, plane), 1)
-    shared = feature[:2]  # before the first block: one feature a pair, and no flow
-    first = torch.cat((shared[owner], torch.zeros_like(flow), features0[owner], features1[owner], plane), 1)
-    for joined, x in ((later, BlockInput(feature, flow, features0, features1, owner, times)),
-                      (first, BlockInput(shared, None, features0, features1, owner, times))):
-        expected = conv(F.interpolate(joined, scale_factor=1 / scale, mode="bilinear", align_corners=False))
-        assert torch.allclose(x.at_scale(scale).convolved(conv), expected, atol=1e-5)
-        assert torch.allclose(x.at_every_other().convolved(looking_once), looking_once(joined[..., ::2, ::2]),
-                              atol=1e-5)
+    warped = [backward_warp(features[:, part], 0.5 * flow[:, xy])
+              for part, xy in ((slice(0, 20), slice(0, 2)), (slice(20, 40), slice(2, 4)))]
+    expected = torch.cat((feature, flow, *warped, times.view(6, 1, 1, 1).expand(6, 1, 8, 12)), 1)
+    x = BlockInput(feature, flow, features, owner, times)
+    for scale in (1, 2, 4):
+        smaller = F.interpolate(expected, scale_factor=1 / scale, mode="bilinear", align_corners=False)
+        assert torch.allclose(x.at_scale(scale, 67), smaller, atol=1e-5)
         some = torch.tensor([4, 0, 3])
-        assert torch.allclose(x.of(some).at_scale(scale).convolved(conv), expected[some], atol=1e-5)
+        assert torch.allclose(x.of(some).at_scale(scale, 67), smaller[some], atol=1e-5)
+    assert torch.allclose(x.at_every_other(67), expected[..., ::2, ::2], atol=1e-5)
+    assert torch.equal(x.at_scale(2, 72)[:, 67:], torch.zeros(6, 5, 4, 6))
+    assert x.at_scale(1, 72).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_border_padding_without_border_padding():
+    """For devices whose `grid_sample` only knows zeros: the same values and gradients, at and beyond the border too."""
+    torch.manual_seed(0)
+    image, flow = torch.rand(1, 3, 6, 9, dtype=torch.float64), 4 * torch.randn(1, 6, 9, 2, dtype=torch.float64)
+    rows, columns = torch.linspace(-1, 1, 6, dtype=torch.float64), torch.linspace(-1, 1, 9, dtype=torch.float64)
+    still = torch.stack((columns.expand(6, 9), rows[:, None].expand(6, 9)), -1)[None]
+    for grid in (still, still + flow / 4):
+        found = []
+        for mode, change in (("border", lambda grid: grid), ("zeros", clamped)):
+            leaf = grid.clone().requires_grad_()
+            sampled = F.grid_sample(image, change(leaf), padding_mode=mode, align_corners=True)
+            (sampled**2).sum().backward()
+            found.append((sampled.detach(), leaf.grad))
+        for first, second in zip(*found):
+            assert torch.allclose(first, second, atol=1e-9)
+
+
+def test_images_of_one_row_or_column_can_be_sampled():
+    for height, width in ((1, 5), (5, 1), (1, 1)):
+        for channels in (3, 16):
+            image, flow = torch.rand(1, channels, height, width), torch.full((1, 2, height, width), 7.0)
+            expected = image[..., -1:, -1:].expand_as(image)
+            assert torch.allclose(backward_warp(image, flow), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_pixel_shuffle_is_torchs(factor):
+    x = torch.rand(2, 3 * factor**2, 4, 5).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(pixel_shuffle(x, factor), F.pixel_shuffle(x, factor))
+    assert pixel_shuffle(x, factor).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_enlarging_keeps_a_ramp():
