@@ -55,12 +55,12 @@ class FlowEstimation(nn.Module):
         return state, used
 
     def _choose(self, x: BlockInput, routing: Routing, index: int) -> torch.Tensor | int:
-        """The scale of each sample in a block, (N,) on the CPU, where it is decided what is computed; or one for all."""
+        """The scales in a block, (N,) on the CPU, where it is decided what is computed; or one for all samples."""
         given = routing.given(index)
         if given is not None:
             return given
         points = x.at_every_other(self.selector.squeeze[0].in_channels)
-        return chosen_scales(self.selector(points), routing.cap).cpu()
+        return chosen_scales(self.selector(points).cpu(), routing.cap)
 
 
 def half_resolution(state: torch.Tensor) -> torch.Tensor:

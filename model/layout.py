@@ -14,7 +14,7 @@ def joined(parts: Sequence[torch.Tensor], channels: int) -> torch.Tensor:
     parts = [part.to(first.dtype) for part in parts]
     missing = channels - sum(part.shape[1] for part in parts)
     if missing:
-        parts.append(first.new_zeros(1, 1, 1, 1).expand(len(first), missing, *first.shape[2:]))
+        parts.append(first.new_zeros(1, 1, 1, 1).expand(first.shape[0], missing, *first.shape[2:]))
     # Laid out by hand: `cat` keeps channels-last only if all of the parts have it.
     return torch.cat([part.permute(0, 2, 3, 1) for part in parts], 3).permute(0, 3, 1, 2)
 

@@ -45,7 +45,7 @@ class SAFA(Network):
 
     def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
                     features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
-        owner = owners(len(timesteps), timesteps.numel(), timesteps.device)
+        owner = owners(timesteps.shape[0], timesteps.numel(), timesteps.device)
         timesteps = timesteps.flatten()
         features = joined((features0, features1), 2 * self.channels)
         state, used = self.flow(features, timesteps, owner, routing)

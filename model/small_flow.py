@@ -78,7 +78,7 @@ class CoarseToFineFlow(nn.Module):
             return given, None
         probabilities = self.selector(torch.cat(x.at_scale(4), 1))
         if routing.draws is None:
-            return chosen_scales(probabilities, routing.cap).cpu(), None
+            return chosen_scales(probabilities.cpu(), routing.cap), None
         bits = straight_through_bits(probabilities, routing.draws[0])
         return chosen_scales(bits), bits.unbind(1)
 

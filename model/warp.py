@@ -25,7 +25,7 @@ def backward_warp(image: torch.Tensor, flow: torch.Tensor, owner: torch.Tensor |
     height, width = flow.shape[-2:]
     x = flow[:, 0] + torch.arange(width, device=flow.device, dtype=flow.dtype)
     y = flow[:, 1] + torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None]
-    owner = owners(len(image), len(flow), flow.device) if owner is None else owner
+    owner = owners(image.shape[0], flow.shape[0], flow.device) if owner is None else owner
     if _in_rows(image):
         return sample_means(image, x[..., None, None], y[..., None, None], owner)
     return _grid_sample(image, x, y, owner)
@@ -33,7 +33,7 @@ def backward_warp(image: torch.Tensor, flow: torch.Tensor, owner: torch.Tensor |
 
 def owners(images: int, samples: int, device: torch.device) -> torch.Tensor:
     """(samples,) which of the images each sample belongs to, where each image has as many samples in a row."""
-    return torch.arange(samples, device=device).div_(samples // images, rounding_mode="floor")
+    return torch.arange(samples, device=device).div(samples // images, rounding_mode="floor")
 
 
 def select(x: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
@@ -84,17 +84,18 @@ def sample_means(images: torch.Tensor, x: torch.Tensor, y: torch.Tensor, owner: 
 
 def _in_rows(image: torch.Tensor) -> bool:
     """Whether it is sampled as rows of a table: features are, and all where gradients must be the same in each run."""
-    many = image.shape[1] >= FEATURE_CHANNELS or torch.are_deterministic_algorithms_enabled()
-    return many and image.device.type != "mps"  # which has no embedding bag
+    if image.device.type == "mps" or torch.onnx.is_in_onnx_export():  # neither has an embedding bag
+        return False
+    return image.shape[1] >= FEATURE_CHANNELS or torch.are_deterministic_algorithms_enabled()
 
 
 def _grid_sample(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
     """Bilinear samples of (B, C, H, W) at x and y, (N, h, w) each."""
     height, width = image.shape[-2:]
     grid = torch.stack((x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1), -1)
-    if len(image) == 1:
-        image = image.expand(len(x), -1, -1, -1)
-    elif len(image) != len(x):
+    if image.shape[0] == 1:
+        image = image.expand(x.shape[0], -1, -1, -1)
+    elif image.shape[0] != x.shape[0]:
         image = image.index_select(0, owner)
     outside = "border"
     if grid.device.type == "mps":
