@@ -5,6 +5,7 @@ from torch import nn
 
 from model.block_input import BlockInput, downsample
 from model.correlation import correlation
+from model.layout import joined
 from model.routing import SCALES, upload
 from model.warp import select
 
@@ -128,10 +129,12 @@ class CorrelationBlock(nn.Module):
         self.residual = nn.Sequential(*(SkipBlock(channels) for _ in range(depth)))
         self.to_flow = small_start(nn.Conv2d(channels, 5, 3, 1, 1))
 
-    def forward(self, x: torch.Tensor, warped0: torch.Tensor, warped1: torch.Tensor) -> tuple:
+    def forward(self, feature: torch.Tensor, state: torch.Tensor, plane: torch.Tensor, warped0: torch.Tensor,
+                warped1: torch.Tensor) -> tuple:
         """
         Args:
-            x: (N, channels + 6, h, w): running feature, flow state, timestep plane, at this block's scale.
+            feature, state, plane: (N, channels, h, w), (N, 5, h, w) and (N, 1, h, w): running feature, flow state,
+                timestep plane, at this block's scale.
             warped0, warped1: (N, channels, h, w) both frames' features, warped by the flows so far.
 
         Returns:
@@ -139,9 +142,10 @@ class CorrelationBlock(nn.Module):
             (N, 5, h*scale, w*scale) float32, its flows in low-resolution pixels.
         """
         matches = [correlation(warped0, warped1, self.radius)] if self.radius else []
-        feature = self.residual(self.stem(torch.cat((x, warped0, warped1, *matches), 1)))
+        x = joined((feature, state, plane, warped0, warped1, *matches), self.stem[0].in_channels)
+        feature = self.residual(self.stem(x))
         change = self.to_flow(feature).float()
-        change = torch.cat((change[:, :4] * self.scale, change[:, 4:]), 1)
+        change = torch.cat((change[:, :4] * self.scale, change[:, 4:5]), 1)
         return enlarge(feature, self.scale), enlarge(change, self.scale)
 
 

@@ -28,8 +28,9 @@ class Prediction(NamedTuple):
             smaller = size[0] <= height
             frames = F.interpolate(frames, size, mode="bicubic", align_corners=False, antialias=smaller).clamp(0, 1)
             if flow is not None:
-                ratio = torch.tensor([size[1] / width, size[0] / height] * 2, device=flow.device).view(1, 4, 1, 1)
-                flow = ratio * F.interpolate(flow, size, mode="bilinear", align_corners=False)
+                flow = F.interpolate(flow, size, mode="bilinear", align_corners=False)
+                flow = torch.stack((flow[:, 0::2] * (size[1] / width), flow[:, 1::2] * (size[0] / height)), 2)
+                flow = flow.flatten(1, 2)
                 mask = F.interpolate(mask, size, mode="bilinear", align_corners=False)
         return self._replace(frames=frames, flow=flow, mask=mask)
 
@@ -44,9 +45,11 @@ class Network(nn.Module):
         name: what weights and training states call it.
         factor: output pixels a side for each pixel of a working frame.
         multiple: the sides of working frames must be multiples of it (`padded`).
-        overlap, tile, whole_pixels, batch_pixels: in output pixels, what "auto" means on a CPU: how much neighbouring
-            tiles share, their side, up to how many pixels a frame is worked on whole, and how many pixels of
-            timesteps at once.
+        overlap: output pixels that neighbouring tiles share.
+        tile, whole_pixels, batch_pixels: in output pixels, what "auto" means on a CPU: the side of tiles, up to how
+            many pixels a frame is worked on whole, and how many pixels of timesteps at once.
+        bytes_per_pixel: of memory for each output pixel of each timestep, in half precision, at most: what "auto"
+            goes by on a GPU.
         settings: the constructor's arguments, whole numbers, which weights keep beside them.
         blocks: how many blocks `Routing` speaks of.
     """
@@ -58,8 +61,14 @@ class Network(nn.Module):
     tile: ClassVar[int]
     whole_pixels: ClassVar[int]
     batch_pixels: ClassVar[int]
+    bytes_per_pixel: ClassVar[int]
     settings: dict[str, int]
     blocks: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
     def working_frames(self, frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
         """The frames as the network works on them, before padding.

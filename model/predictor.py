@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from common.errors import UserError
+from model.capacity import Capacity
 from model.checkpoint import weights_hash
 from model.network import Network, Prediction
-from model.prepare import prepare_for_inference, resolve_device, resolve_precision
-from model.routing import Routing
+from model.prepare import DTYPES, prepare_for_inference, resolve_device, resolve_precision
+from model.routing import Routing, upload
 from model.settings import InferenceSettings
-from model.tiles import Tile, blend_weights, tile_grid
+from model.tiles import Tile, assemble, tile_grid
 
 PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
 
@@ -21,6 +22,7 @@ class EncodedFrame(NamedTuple):
     """A frame as the network keeps it, made by `Predictor.encode`."""
 
     working: torch.Tensor  # (1, 3, h, w) float32 in [0, 1]: the frame as the network works on it, padded
+    tiles: list[Tile]  # windows of the working frame
     features: list[torch.Tensor]  # one tensor for each tile
     inner: tuple[int, int]  # (h, w) of the working frame before padding
     size: tuple[int, int]  # (H, W) of the frames that come out
@@ -64,6 +66,7 @@ class Predictor:
         self._trained = model  # as it was given: what runs is folded, and may be of another type
         self._identity = {"network": model.name, "weights_sha256": weights_hash(model)}
         self.model = prepare_for_inference(model, self.device, self.precision, self.settings.compile)
+        self._capacity = Capacity(self.model, self.device, self.settings.tile, DTYPES[self.precision].itemsize)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | bool | None = None,
@@ -105,11 +108,13 @@ class Predictor:
         _check_frame(frame, upscale)
         size = self.output_size(*frame.shape[:2], upscale)
         peak = PEAKS[frame.dtype]
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device).permute(2, 0, 1)[None].float() / peak
+        # PyTorch converts uint16 on few devices.
+        pixels = torch.from_numpy(np.ascontiguousarray(frame, np.int32 if frame.dtype == np.uint16 else None))
+        pixels = upload(pixels, self.device).permute(2, 0, 1)[None].float() / peak
         inner = self.model.working_frames(pixels, size, None if peak == 1 else peak)
         working = self.model.padded(inner)
-        features = [self.model.encode(tile.cut(working)) for tile in self._tiles(working)]
-        return EncodedFrame(working, features, tuple(inner.shape[-2:]), size, frame.dtype)
+        tiles, features = self._capacity.fitting(working, lambda: self._features(working))
+        return EncodedFrame(working, tiles, features, tuple(inner.shape[-2:]), size, frame.dtype)
 
     def between(self, first: EncodedFrame, second: EncodedFrame, timesteps: Sequence[float],
                 details: list[Details] | None = None, exact: bool = False) -> list[np.ndarray]:
@@ -125,12 +130,8 @@ class Predictor:
         for timestep in timesteps:
             if not 0 <= timestep <= 1:  # false for nan too
                 raise UserError(f"timestep {timestep} is not between 0 and 1")
-        frames = []
-        pixels = self._output_pixels(first.working) if self.settings.tile == "auto" else 0
-        at_once = max(1, self.model.batch_pixels // pixels) if pixels else max(1, len(timesteps))
-        for start in range(0, len(timesteps), at_once):
-            frames += self._between(first, second, timesteps[start:start + at_once], details, exact)
-        return frames
+        return self._capacity.fitting(first.working,
+                                      lambda: self._between(first, second, list(timesteps), details, exact))
 
     def interpolate(self, frame0: np.ndarray, frame1: np.ndarray, timesteps: Sequence[float],
                     upscale: float = 4) -> list[np.ndarray]:
@@ -157,42 +158,82 @@ class Predictor:
                     yield index - 1 + timestep, between
             previous = current
 
-    def _output_pixels(self, working: torch.Tensor) -> int:
-        return working[0, 0].numel() * self.model.factor**2
-
     def _tiles(self, working: torch.Tensor) -> list[Tile]:
         """Windows of a padded working frame."""
         model = self.model
-        size = self.settings.tile or 0
-        if size == "auto":
-            size = 0 if self._output_pixels(working) <= model.whole_pixels else model.tile
+        size, _ = self._capacity.plan(working)
         height, width = working.shape[-2:]
         # Where tiles are as small as the user may choose them, they still have to end.
         overlap = min(model.overlap, size // 2)
         return tile_grid(height, width, size // model.factor, overlap // model.factor, model.multiple)
 
+    def _features(self, working: torch.Tensor) -> tuple[list[Tile], list[torch.Tensor]]:
+        tiles = self._tiles(working)
+        return tiles, [self.model.encode(tile.cut(working)) for tile in tiles]
+
     @torch.inference_mode()
-    def _between(self, first: EncodedFrame, second: EncodedFrame, timesteps: Sequence[float],
+    def _between(self, first: EncodedFrame, second: EncodedFrame, timesteps: list[float],
                  details: list[Details] | None, exact: bool) -> list[np.ndarray]:
-        times = torch.tensor([list(timesteps)], dtype=torch.float32, device=self.device)
         tiles = self._tiles(first.working)
+        frames = [frame if frame.tiles == tiles else frame._replace(**dict(zip(("tiles", "features"),
+                  self._features(frame.working)))) for frame in (first, second)]  # tiles shrink when memory is short
+        _, at_once = self._capacity.plan(first.working)
+        dtype = np.dtype(np.float32) if exact else first.dtype
+        downloads, found = [], []
+        for start in range(0, len(timesteps), at_once):
+            some = timesteps[start:start + at_once]
+            prediction = self._predict(*frames, some, details is not None)
+            downloads.append(Download(prediction.frames, dtype))  # on its way while the next are computed
+            if details is not None:
+                flow = prediction.flow.permute(0, 2, 3, 1).cpu().numpy()
+                mask = prediction.mask[:, 0].cpu().numpy()
+                found += [Details(flow[i], mask[i], [int(block[i]) for block in prediction.scales])
+                          for i in range(len(some))]
+        arrays = [array for download in downloads for array in download.arrays()]
+        if details is not None:
+            details += found
+        return arrays
+
+    def _predict(self, first: EncodedFrame, second: EncodedFrame, timesteps: list[float],
+                 with_details: bool) -> Prediction:
+        times = upload(torch.tensor([timesteps], dtype=torch.float32), self.device)
         predictions = (self.model.interpolate(tile.cut(first.working), tile.cut(second.working), features0, features1,
                                               times, self.routing)
-                       for tile, features0, features1 in zip(tiles, first.features, second.features))
-        if len(tiles) == 1:
+                       for tile, features0, features1 in zip(first.tiles, first.features, second.features))
+        if len(first.tiles) == 1:
             prediction = next(predictions)
         else:
-            prediction = _assemble(tiles, predictions, first.working.shape[-2:], self.model, details is not None)
-        if details is None:
+            prediction = assemble(first.tiles, predictions, first.working.shape[-2:], self.model, with_details)
+        if not with_details:
             prediction = prediction._replace(flow=None, mask=None)
-        height, width = (self.model.factor * side for side in first.inner)
-        prediction = prediction.fitted(height, width, first.size)
-        if details is not None:
-            flow = prediction.flow.permute(0, 2, 3, 1).cpu().numpy()
-            mask = prediction.mask[:, 0].cpu().numpy()
-            details += [Details(flow[i], mask[i], [int(block[i]) for block in prediction.scales])
-                        for i in range(len(timesteps))]
-        return _to_arrays(prediction.frames, np.dtype(np.float32) if exact else first.dtype)
+        return prediction.fitted(*(self.model.factor * side for side in first.inner), first.size)
+
+
+class Download:
+    """Frames (N, 3, H, W) in [0, 1] on their way to HxWx3 arrays of `dtype` on the host; integers are rounded.
+
+    From a GPU only what is needed is copied, packed, to pinned memory, and nobody waits before `arrays` is called.
+    """
+
+    def __init__(self, frames: torch.Tensor, dtype: np.dtype):
+        self.dtype = dtype
+        frames = frames.permute(0, 2, 3, 1) * PEAKS[dtype]
+        # uint16 through int32: PyTorch converts to it on few devices.
+        kind = {1: torch.uint8, 2: torch.int32, 4: torch.float32}[dtype.itemsize]
+        packed = torch.empty(frames.shape, dtype=kind, device=frames.device)
+        packed.copy_(frames if kind == torch.float32 else frames.round_())
+        self._done = None
+        if frames.device.type == "cuda":
+            packed = packed.to("cpu", non_blocking=True)
+            self._done = torch.cuda.Event()
+            self._done.record()
+        self._packed = packed
+
+    def arrays(self) -> list[np.ndarray]:
+        """Wait for the frames, and give them."""
+        if self._done is not None:
+            self._done.synchronize()
+        return list(self._packed.cpu().numpy().astype(self.dtype, copy=False))
 
 
 def _check_frame(frame: np.ndarray, upscale: float) -> None:
@@ -200,36 +241,3 @@ def _check_frame(frame: np.ndarray, upscale: float) -> None:
         raise UserError(f"a frame must be HxWx3 of uint8, uint16 or float32, not {frame.shape} of {frame.dtype}")
     if not 1 <= upscale <= 8:
         raise UserError(f"an enlargement of {upscale} is not between 1 and 8")
-
-
-def _assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: tuple[int, int], model: Network,
-              with_details: bool) -> Prediction:
-    """Blend the tiles' predictions into one, `size` the padded working frame's; only one tile's exists at a time."""
-    parts = 3 if with_details else 1
-    sums = [0.0] * parts
-    size = (size[0] * model.factor, size[1] * model.factor)
-    total = torch.zeros(size)
-    scales = []
-    for index, (tile, prediction) in enumerate(zip(tiles, predictions)):
-        tile = Tile(*(model.factor * side for side in tile))
-        overlap = min(model.overlap, min(tile.bottom - tile.top, tile.right - tile.left) // 2)
-        weights = blend_weights(tile, *size, overlap).to(prediction.frames.device)
-        if index == 0:
-            sums = [part.new_zeros(*part.shape[:2], *size) for part in prediction[:parts]]
-            total = total.to(weights.device)
-        for whole, part in zip(sums, prediction[:parts]):
-            tile.cut(whole).add_(part * weights)
-        tile.cut(total).add_(weights)
-        if index == len(tiles) // 2:
-            scales = prediction.scales
-    sums = [whole.div_(total) for whole in sums]
-    return Prediction(*sums, *[None] * (3 - parts), scales)
-
-
-def _to_arrays(frames: torch.Tensor, dtype: np.dtype) -> list[np.ndarray]:
-    """(N, 3, H, W) in [0, 1] to HxWx3 arrays: integers are rounded to the nearest."""
-    frames = frames.permute(0, 2, 3, 1) * PEAKS[dtype]
-    if dtype != np.float32:
-        # Through int32: PyTorch converts to uint16 on few devices.
-        frames = frames.round_().to(torch.uint8 if dtype == np.uint8 else torch.int32)
-    return list(np.ascontiguousarray(frames.cpu().numpy()).astype(dtype, copy=False))

@@ -1,35 +1,63 @@
 """From the network as it is trained to the network as it is run: device, precision, memory layout, folding."""
 import copy
+import functools
+import os
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from common.errors import UserError
 from model.aggregation import AggregationBlock, ResidualBlock
 from model.network import Network
+from model.routing import SCALES
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str | None) -> torch.device:
-    """The device of that name, None meaning a GPU if there is one. UserError: there is no such device."""
+    """The device of that name; None: a GPU if there is one, CUDA's before Apple's.
+
+    Raises:
+        UserError: there is no such device, or this PyTorch has no code for it.
+    """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"no device {name!r} here: use --device cpu, or install a PyTorch that supports it") from None
+    if device.type == "cuda":
+        _check_architecture(device)
     return device
 
 
+def _check_architecture(device: torch.device) -> None:
+    """UserError if this PyTorch was built without code that the GPU can run."""
+    if torch.version.hip is not None:
+        return
+    major, minor = torch.cuda.get_device_capability(device)
+    built_for = torch.cuda.get_arch_list()
+    for name in built_for:
+        kind, _, digits = name.partition("_")
+        digits = digits.rstrip("af")
+        # Code for a GPU runs on later ones of its generation; the intermediate code (compute) on all later ones.
+        found = divmod(int(digits), 10)
+        if found[0] == major and found[1] <= minor or kind == "compute" and found <= (major, minor):
+            return
+    raise UserError(f"{torch.cuda.get_device_name(device)} needs code for compute capability {major}.{minor}, and this "
+                    f"PyTorch has {', '.join(built_for)} only: install another PyTorch, or give --device cpu")
+
+
 def resolve_precision(name: str, device: torch.device) -> str:
-    """"fp32", "bf16" or "fp16"; "auto" is fp32 on a CPU, and on a GPU bf16 where it has it, else fp16."""
+    """"fp32", "bf16" or "fp16"; "auto" is bf16 on a CUDA device that has it, else fp16, and fp32 elsewhere."""
     if name == "auto":
         if device.type != "cuda":
             return "fp32"
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        has_it = torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+        return "bf16" if has_it else "fp16"
     if name not in DTYPES:
         raise UserError(f"precision {name!r} is not auto, fp32, bf16 or fp16")
     return name
@@ -40,13 +68,41 @@ def prepare_for_inference(model: Network, device: torch.device, precision: str, 
     model = copy.deepcopy(model).eval().requires_grad_(False)
     fold_batchnorm(model)
     fold_residual_scales(model)
+    if device.type == "cuda":
+        widen(model)
+        if precision == "fp32":  # cuDNN's default is TensorFloat-32, which has half precision's 10 bits
+            torch.backends.cudnn.allow_tf32 = False
     model = model.to(device, DTYPES[precision], memory_format=torch.channels_last)
     if precision == "bf16" and device.type == "cpu" and not compile:
         replace_prelu(model)
     if compile:
-        model.encode = torch.compile(model.encode, dynamic=False)
-        model.interpolate = torch.compile(model.interpolate, dynamic=False)
+        compile_parts(model)
     return model
+
+
+def widen(model: Network, multiple: int = 8) -> None:
+    """Fill up every convolution's channels to a multiple with weights of zero: matrix units want that.
+
+    What feeds those convolutions fills up with zeros too (`model.layout.joined`), and what comes of them is cut.
+    """
+    if model.settings["channels"] % multiple:
+        return  # the layers between would have to be filled up as well
+    for conv in model.modules():
+        if isinstance(conv, nn.Conv2d):
+            inputs, outputs = -conv.in_channels % multiple, -conv.out_channels % multiple
+            conv.weight = nn.Parameter(F.pad(conv.weight, (0, 0, 0, 0, 0, inputs, 0, outputs)), requires_grad=False)
+            conv.bias = nn.Parameter(F.pad(conv.bias, (0, outputs)), requires_grad=False)
+            conv.in_channels, conv.out_channels = conv.in_channels + inputs, conv.out_channels + outputs
+
+
+def make_deterministic() -> None:
+    """The same gradients in each run on the same GPU: for this process, before anything is computed on it.
+
+    It costs speed. On a CPU they are the same anyway.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)  # warping looks at this: `grid_sample` has no such gradient
+    torch.backends.cudnn.benchmark = False
 
 
 def fold_batchnorm(model: nn.Module) -> None:
@@ -89,11 +145,20 @@ def replace_prelu(model: nn.Module) -> None:
 
 
 def compile_parts(model: Network) -> None:
-    """Compile, in place, the parts that do nearly all the work: each block at each scale, encoder and decoder."""
+    """Compile, in place, the parts that do nearly all the work: each block at each scale, encoder and decoder.
+
+    Scales are chosen between them, so no part breaks in two; each scale of a block is compiled apart, for the sizes it
+    meets.
+    """
     for block in model.flow.blocks:
-        if isinstance(block, AggregationBlock):  # which scales it works at is decided outside of what is compiled
-            block.at_scale = torch.compile(block.at_scale, dynamic=False)
+        if isinstance(block, AggregationBlock):
+            compiled = {scale: torch.compile(functools.partial(block.process, scale=scale)) for scale in SCALES}
+            block.process = functools.partial(_process_compiled, compiled)
         else:
-            block.compile(dynamic=False)
-    model.encoder.compile(dynamic=False)
-    model.decoder.compile(dynamic=False)
+            block.compile()
+    model.encoder.compile()
+    model.decoder.compile()
+
+
+def _process_compiled(compiled: dict, x: torch.Tensor, scale: int) -> torch.Tensor:
+    return compiled[scale](x)

@@ -26,6 +26,7 @@ class SAFA(Network):
     tile = 640
     whole_pixels = 2 * 1024 * 1024
     batch_pixels = 1024 * 1024
+    bytes_per_pixel = 560
 
     def __init__(self, channels: int = 80, blocks: int = 6):
         super().__init__()
@@ -40,8 +41,8 @@ class SAFA(Network):
 
     def encode(self, working: torch.Tensor) -> torch.Tensor:
         """Frames (N, 3, H, W) to features (N, channels, H/2, W/2) in the network's own precision."""
-        dtype = self.encoder.normalize.weight.dtype
-        return self.encoder(working.to(dtype, memory_format=torch.channels_last))
+        first = self.encoder.normalize
+        return self.encoder(joined([working.to(first.weight.dtype)], first.in_channels))
 
     def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
                     features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:

@@ -5,7 +5,8 @@ from torch import nn
 
 from model.aggregation import CorrelationBlock, ScaleSelector
 from model.block_input import FLOW0, FLOW1
-from model.routing import BY_SELECTOR, SCALES, Routing, chosen_scales, straight_through_bits
+from model.layout import joined
+from model.routing import BY_SELECTOR, SCALES, Routing, chosen_scales, straight_through_bits, upload
 from model.warp import backward_warp, owners, select
 
 LONGEST_FLOW = 24.0  # low-resolution pixels; flows beyond it find nothing to match
@@ -64,7 +65,7 @@ class CoarseToFineFlow(nn.Module):
                     changes = [change * gate.view(-1, 1, 1, 1).to(change.dtype) for change in changes]
                 feature, state = feature + changes[0], bounded(state + changes[1])
             elif takes is not False and takes.any():
-                members = takes.nonzero()[:, 0].to(owner.device)
+                members = upload(takes.nonzero()[:, 0], owner.device)
                 changes = block(*x.of(members).at_scale(block.scale))
                 feature = feature.index_add(0, members, changes[0].to(feature.dtype))
                 state = bounded(state.index_add(0, members, changes[1]))
@@ -76,7 +77,7 @@ class CoarseToFineFlow(nn.Module):
         given = routing.given(0)
         if given is not None:
             return given, None
-        probabilities = self.selector(torch.cat(x.at_scale(4), 1))
+        probabilities = self.selector(joined(x.at_scale(4), self.selector.squeeze[0].in_channels))
         if routing.draws is None:
             return chosen_scales(probabilities.cpu(), routing.cap), None
         bits = straight_through_bits(probabilities, routing.draws[0])
@@ -94,15 +95,15 @@ class _BlockInput:
         return _BlockInput(select(self.feature, members), self.state[members], self.times[members],
                            self.owner[members], self.pyramids)
 
-    def at_scale(self, scale: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(N, C + 6, h, w), and both frames' features warped, at 1/scale of the low resolution."""
+    def at_scale(self, scale: int) -> tuple[torch.Tensor, ...]:
+        """Feature, state, timestep plane and both frames' features warped, at 1/scale of the low resolution."""
         features0, features1 = self.pyramids[SCALES.index(scale)]
         state = downsample(self.state, scale)
         warped = [backward_warp(features, state[:, part] / scale, self.owner)
                   for features, part in ((features0, FLOW0), (features1, FLOW1))]
         feature = downsample(self.feature, scale)
         plane = self.times.expand(-1, 1, *feature.shape[2:])
-        return torch.cat((feature, state.to(feature.dtype), plane.to(feature.dtype)), 1), *warped
+        return feature, state, plane, *warped
 
 
 def bounded(state: torch.Tensor) -> torch.Tensor:

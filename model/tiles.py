@@ -1,7 +1,10 @@
 """Overlapping tiles over a picture, and weights that blend them without seams."""
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+
+from model.network import Network, Prediction
 
 
 class Tile(NamedTuple):
@@ -39,18 +42,51 @@ def _spans(length: int, size: int, overlap: int, multiple: int) -> list[tuple[in
     return [(start, start + size) for start in starts]
 
 
-def blend_weights(tile: Tile, height: int, width: int, overlap: int) -> torch.Tensor:
-    """(tile height, tile width) weights: 1 inside, falling toward those edges where another tile goes on."""
-    rows = _ramp(tile.bottom - tile.top, tile.top > 0, tile.bottom < height, overlap)
-    columns = _ramp(tile.right - tile.left, tile.left > 0, tile.right < width, overlap)
-    return rows[:, None] * columns
+def assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: tuple[int, int], network: Network,
+             with_details: bool) -> Prediction:
+    """Blend the tiles' predictions into one; only one tile's exists at a time.
+
+    Args:
+        tiles: windows of the working frame, `size` that frame's (h, w).
+        with_details: flow and mask, too.
+
+    Returns:
+        The whole frame's, its scales those of the middle tile.
+    """
+    device = network.device
+    tiles = [Tile(*(network.factor * side for side in tile)) for tile in tiles]
+    height, width = (network.factor * side for side in size)
+    overlap = min(network.overlap, tiles[0].bottom - tiles[0].top, tiles[0].right - tiles[0].left)
+    rows = blend_weights([(tile.top, tile.bottom) for tile in tiles], height, overlap, device)
+    columns = blend_weights([(tile.left, tile.right) for tile in tiles], width, overlap, device)
+    sums: list[torch.Tensor] = []
+    scales = []
+    for index, (tile, prediction) in enumerate(zip(tiles, predictions)):
+        parts = prediction[:3 if with_details else 1]
+        sums = sums or [part.new_zeros(*part.shape[:2], height, width) for part in parts]
+        weights = rows[tile.top, tile.bottom][:, None] * columns[tile.left, tile.right]
+        for whole, part in zip(sums, parts):
+            tile.cut(whole).addcmul_(part, weights)
+        if index == len(tiles) // 2:
+            scales = prediction.scales
+    return Prediction(*sums, *[None] * (3 - len(sums)), scales)
 
 
-def _ramp(length: int, before: bool, after: bool, overlap: int) -> torch.Tensor:
-    weights = torch.ones(length)
-    ramp = (torch.arange(overlap) + 0.5) / overlap
-    if before:
-        weights[:overlap] = ramp
-    if after:
-        weights[-overlap:] = torch.minimum(weights[-overlap:], ramp.flip(0))
-    return weights
+def blend_weights(spans: list[tuple[int, int]], length: int, overlap: int,
+                  device: torch.device | str = "cpu") -> dict[tuple[int, int], torch.Tensor]:
+    """For each (start, end) along one side, (end - start,) weights that add up to 1 everywhere.
+
+    They fall toward those ends where another span goes on, over at most half of the span.
+    """
+    weights = {}
+    total = torch.zeros(length, device=device)
+    for start, end in dict.fromkeys(spans):
+        reach = min(overlap, (end - start) // 2)
+        ramp = (torch.arange(reach, device=device) + 0.5) / reach
+        weights[start, end] = torch.ones(end - start, device=device)
+        if start > 0:
+            weights[start, end][:reach] = ramp
+        if end < length:
+            weights[start, end][-reach:] = ramp.flip(0)
+        total[start:end] += weights[start, end]
+    return {(start, end): weight / total[start:end] for (start, end), weight in weights.items()}

@@ -5,8 +5,9 @@
     print(gpu.kernels, gpu.waits, gpu.peak)
 
 CPU tensors are real. CUDA tensors are PyTorch's fake tensors: shape, type, strides and device, but no numbers, so an
-operator that mixes devices fails here as it does there. What is copied to the GPU loses its numbers; what is copied back
-is made up by `answer`. Counted are the kernels that would be started, by name; the times the host would wait; and bytes.
+operator that mixes devices fails here as it does there. What is copied to the GPU loses its numbers; what is copied
+back is made up by `answer`. Counted are the kernels that would be started, by name; the times the host would wait; and
+bytes.
 """
 import collections
 import contextlib
@@ -24,6 +25,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 ROOT = str(Path(__file__).resolve().parents[1]) + "/"
 aten = torch.ops.aten
 NO_KERNEL = ("empty", "new_empty", "detach", "alias", "lift_fresh", "_unsafe_view", "_reshape_alias", "resolve_")
+UPSAMPLING = {aten.upsample_bilinear2d.vec: aten.upsample_bilinear2d.default,
+              aten.upsample_bicubic2d.vec: aten.upsample_bicubic2d.default}
 WAITING = (aten.nonzero.default, aten._unique2.default, aten.masked_select.default, aten.unique_consecutive.default)
 
 
@@ -69,7 +72,8 @@ class FakeCuda(TorchDispatchMode):
             asked = {"mem_get_info": lambda device=None: (self.memory - self._now, self.memory),
                      "max_memory_allocated": lambda device=None: self.peak,
                      "reset_peak_memory_stats": lambda device=None: None,
-                     "synchronize": lambda device=None: self._wait("synchronize")}
+                     "synchronize": lambda device=None: self._wait("synchronize"),
+                     "Event": lambda: mock.Mock(synchronize=lambda: self._wait("event"))}
             for name, function in asked.items():
                 self._stack.enter_context(mock.patch.object(torch.cuda, name, function))
             self._stack.enter_context(mock.patch.object(torch.Tensor, "pin_memory", lambda tensor, device=None: tensor))
@@ -91,11 +95,11 @@ class FakeCuda(TorchDispatchMode):
                 return func(*args, **kwargs)
         if func is torch.ops.prim.device.default:
             return args[0].fake_device
-        if func is aten.upsample_bilinear2d.vec:  # one kernel there; the fake tensors' own way is a dozen
+        if func in UPSAMPLING:  # one kernel there; the fake tensors' own way is dozens
             x, size, align, factors = args
             size = size or [int(side * factor) for side, factor in zip(x.shape[2:], factors)]
             with self:
-                return aten.upsample_bilinear2d.default(x, size, align, *(factors or (None, None)))
+                return UPSAMPLING[func](x, size, align, *(factors or (None, None)))
         # In inference mode whole composites arrive (.to, .reshape ...): taken apart, so that their copies are seen.
         if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
             with self:
@@ -149,7 +153,8 @@ class FakeCuda(TorchDispatchMode):
         """The result of a copy to the host, or None if `func` is none."""
         if func is aten._to_copy.default and device is not None and device.type == "cpu":
             source, dtype = args[0], kwargs.get("dtype") or args[0].dtype
-            self._wait("download")
+            if not kwargs.get("non_blocking"):
+                self._wait("download")
             with unset_fake_temporarily():
                 made = self.answer(tuple(source.shape), dtype)
                 return torch.empty_strided(source.shape, source.stride(), dtype=dtype).copy_(made)

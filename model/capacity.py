@@ -1,0 +1,80 @@
+"""How much of a frame is worked on at once: what caches hold on a CPU, what the memory holds on a GPU."""
+import math
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from tqdm import tqdm
+
+from common.errors import UserError
+from model.network import Network
+from model.settings import SMALLEST_TILE
+
+MEMORY_SHARE = 0.8  # of what is free on a GPU: the rest is for fragments, and for who comes later
+MOST_TIMESTEPS = 16  # of a pair in one call
+
+Result = TypeVar("Result")
+
+
+class Capacity:
+    """Decides on tiles and on the number of timesteps in one call, once for each size of frames.
+
+    Args:
+        model: gives what "auto" means for it.
+        tile: as `InferenceSettings.tile`.
+        bytes_a_value: of the network's floating-point type.
+    """
+
+    def __init__(self, model: Network, device: torch.device, tile: int | str | None, bytes_a_value: int):
+        self.model, self.device, self.wanted = model, device, tile or 0
+        self.bytes_per_pixel = model.bytes_per_pixel * bytes_a_value // 2
+        self._largest: int | None = None  # tile, once the memory has been too small
+        self._plans: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def plan(self, working: torch.Tensor) -> tuple[int, int]:
+        """For a padded working frame: the side of its tiles in output pixels, 0 for none; timesteps in one call."""
+        height, width = (side * self.model.factor for side in working.shape[-2:])
+        if (height, width) not in self._plans:
+            self._plans[height, width] = self._plan(height * width)
+        tile, at_once = self._plans[height, width]
+        if self._largest and (not tile or tile > self._largest):
+            return self._largest, 1
+        return tile, at_once
+
+    def fitting(self, working: torch.Tensor, job: Callable[[], Result]) -> Result:
+        """Run `job`. If the GPU's memory does not hold it: again with smaller tiles, which then remain.
+
+        Raises:
+            UserError: it does not hold the smallest tiles either.
+        """
+        while True:
+            try:
+                return job()
+            except torch.OutOfMemoryError:
+                pass  # the retry comes after the exception, which keeps the failed attempt's tensors
+            side = self.plan(working)[0] or max(working.shape[-2:]) * self.model.factor
+            if side <= SMALLEST_TILE:
+                raise UserError(f"the GPU's memory is too small even for tiles of {side} pixels: free some of it, or "
+                                "give --device cpu")
+            self._largest = max(SMALLEST_TILE, side // 2)
+            torch.cuda.empty_cache()
+            tqdm.write(f"out of GPU memory: going on with tiles of {self._largest} pixels (--tile {self._largest} "
+                       "starts so)", file=sys.stderr)
+
+    def _plan(self, pixels: int) -> tuple[int, int]:
+        if self.device.type == "cuda":
+            return self._by_memory(pixels)
+        if self.wanted == "auto":
+            tile = 0 if pixels <= self.model.whole_pixels else self.model.tile
+            return tile, max(1, self.model.batch_pixels // pixels)
+        return self.wanted, MOST_TIMESTEPS
+
+    def _by_memory(self, pixels: int) -> tuple[int, int]:
+        free = torch.cuda.mem_get_info(self.device)[0]
+        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        room = max(1, int(MEMORY_SHARE * free / self.bytes_per_pixel))  # output pixels
+        tile = self.wanted
+        if tile == "auto":
+            tile = 0 if pixels <= room else max(SMALLEST_TILE, math.isqrt(room))
+        return tile, min(MOST_TIMESTEPS, max(1, room // (min(pixels, tile**2) if tile else pixels)))
