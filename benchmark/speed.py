@@ -1,22 +1,27 @@
-"""How fast the network is on this machine, beside what this machine can do.
+"""How fast the networks are on this machine, beside what this machine can do.
 
     python3 -m benchmark.speed                                # a pair of 160x96 frames to three of 640x384
-    python3 -m benchmark.speed --size 320x180 --timesteps 2 --precision fp32 bf16 --scales 1 2 4 --json speed.json
-    python3 -m benchmark.speed --video                        # a video to twice its frames, each frame encoded once
+    python3 -m benchmark.speed --model small --size 320x180 --timesteps 2 --precision fp32 bf16 --json speed.json
+    python3 -m benchmark.speed --video                        # a video to twice its frames, from arrays to arrays
+    python3 -m benchmark.speed --pipeline                     # the same with decoding, encoding and writing
     python3 -m benchmark.speed --train --precision bf16       # training steps, batch 6, crop 128
     python3 -m benchmark.speed --data                         # the loader, and its reduction against a loop over rows
 
-Times are medians of warm runs; memory is the process's peak. The share of the peak counts the job at the
-multiply-adds of the published network at the scales used, whatever arithmetic is saved, over the rate of a
-large matrix product in the same precision, measured in the same run: compare shares, not milliseconds. With
---video the job is counted as the published network is used, pair by pair: three moments (0, 1/2, 1) of every pair
-and both its frames encoded, where two new frames come out; so the share may well be above 1.
+Times are medians of warm runs; memory is the peak of the row on a GPU, and of the process so far on a CPU. The share of
+the peak counts the job at the multiply-adds of the published network at the scales used, whatever arithmetic is saved,
+over the rate of a large matrix product in the same precision, measured in the same run: compare shares, not
+milliseconds. A pair is timed on the device. --video includes the way to the device and back, and is counted as the
+published network is used, pair by pair: three timesteps (0, 1/2, 1) of every pair and both its frames encoded, where
+two new frames come out; so the share may well be above 1.
 """
 import argparse
+import itertools
 import json
 import resource
 import statistics
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,31 +32,41 @@ from common import cli
 from common.cli import positive_int
 from common.errors import UserError
 from common.files import atomic_path
+from media.image import write_image
 from media.resize import reduce_bicubic
+from media.video.job import Options, VideoJob
 from model.checkpoint import load_model
 from model.loss import three_frame_loss
 from model.network import UPSCALE
+from model.predictor import Details, Predictor
 from model.prepare import DTYPES, prepare_for_inference, resolve_device
 from model.routing import BY_SELECTOR, Routing
 from training.schedule import routing_of_step
 
-VIDEO_FRAMES = 5
+VIDEO_FRAMES, PIPELINE_FRAMES = 5, 24
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.Parser(description=__doc__)
     parser.add_argument("--size", nargs="+", default=["160x96"], metavar="WxH", help="LR frame sizes")
-    parser.add_argument("--timesteps", type=positive_int, nargs="+", default=[3], metavar="N", help="moments at once")
-    parser.add_argument("--precision", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"])
+    parser.add_argument("--timesteps", type=positive_int, nargs="+", default=[3], metavar="N",
+                        help="timesteps at once of a pair (default 3)")
+    parser.add_argument("--precision", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"],
+                        help="arithmetic, one row for each (default fp32 bf16)")
     parser.add_argument("--scales", nargs="+", default=["1", "2", "4", "chosen"], metavar="S",
                         help="all blocks at 1, 2 or 4, or chosen: by the selector")
-    parser.add_argument("--device")
-    parser.add_argument("--model", metavar="PATH")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--runs", type=positive_int, default=5)
-    parser.add_argument("--video", action="store_true", help=f"time a video of {VIDEO_FRAMES} frames instead of a pair")
-    parser.add_argument("--train", action="store_true", help="time training steps instead")
-    parser.add_argument("--data", action="store_true", help="time the loader instead")
+    parser.add_argument("--device", help="as for the other scripts (default: a GPU if there is one)")
+    parser.add_argument("--model", metavar="NAME|PATH", help="weights, as for the other scripts")
+    parser.add_argument("--compile", action="store_true", help="compile the network first")
+    parser.add_argument("--runs", type=positive_int, default=5, metavar="N", help="warm runs (default 5)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--video", dest="rows", action="store_const", const=video_rows,
+                      help=f"time a video of {VIDEO_FRAMES} frames, from arrays to arrays, instead of a pair")
+    what.add_argument("--pipeline", dest="rows", action="store_const", const=pipeline_rows,
+                      help=f"time the whole job of a video of {PIPELINE_FRAMES} frames, once")
+    what.add_argument("--train", dest="rows", action="store_const", const=train_rows, help="time training steps")
+    what.add_argument("--data", dest="rows", action="store_const", const=data_rows, help="time the loader")
+    parser.set_defaults(rows=pair_rows)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to a file as well")
     return parser.parse_args()
 
@@ -60,7 +75,7 @@ def main() -> None:
     args = parse_arguments()
     device = resolve_device(args.device)
     rows = []
-    for row in data_rows(args) if args.data else train_rows(args, device) if args.train else network_rows(args, device):
+    for row in args.rows(args, device):
         rows.append(row)
         print(json.dumps(row), flush=True)
     if args.json:
@@ -69,50 +84,91 @@ def main() -> None:
                                             indent=1, default=str))
 
 
-def network_rows(args: argparse.Namespace, device: torch.device):
-    """One row per configuration of the network."""
+def pair_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
+    """One row per configuration of the network: both frames of a pair encoded, and its timesteps, on the device."""
     trained = load_model(args.model)
     for precision in args.precision:
         peak = matrix_product_rate(device, DTYPES[precision])
         model = prepare_for_inference(trained, device, precision, args.compile)
-        for size in args.size:
+        for size, count, choice in itertools.product(args.size, args.timesteps, args.scales):
             width, height = parse_size(size)
             enlarged = UPSCALE * height, UPSCALE * width
-            frames = moving_noise(VIDEO_FRAMES if args.video else 2, height, width, device)
-            for moments in [2] if args.video else args.timesteps:
-                times = (torch.tensor([[0, 0.5]]) if args.video else torch.linspace(0, 1, moments)[None]).to(device)
-                for choice in args.scales:
-                    routing = BY_SELECTOR if choice == "chosen" else Routing(scale=int(choice))
-                    used = []
+            pixels = [to_tensor(frame, device) for frame in moving_noise(2, height, width)]
+            times = torch.linspace(0, 1, count)[None].to(device)
+            routing = BY_SELECTOR if choice == "chosen" else Routing(scale=int(choice))
+            used = []
 
-                    @torch.inference_mode()
-                    def job(model=model, frames=frames, times=times, routing=routing, used=used, size=enlarged):
-                        previous = None
-                        for frame in frames:
-                            working = model.padded(model.working_frames(frame, size))
-                            current = working, model.encode(working)
-                            if previous:
-                                used[:] = model.interpolate(previous[0], current[0], previous[1], current[1], times,
-                                                            routing).scales
-                            previous = current
-                    median, spread = timed(job, args.runs, device)
-                    blocks = [[int(block[i]) for block in used] for i in range(moments)]
-                    counted = [*blocks, blocks[-1]] if args.video else blocks
-                    cost = model.multiply_adds(*enlarged, counted)
-                    work = (len(frames) - 1) * (2 * cost.frame + cost.pair + sum(cost.timesteps))
-                    yield {"network": model.name, "size": f"{enlarged[1]}x{enlarged[0]}", "timesteps": moments,
-                           "precision": precision, "device": str(device), "scales": choice,
-                           "compiled": args.compile, "frames": len(frames),
-                           "ms_per_frame": round(1e3 * median / moments / (len(frames) - 1), 1),
-                           "spread_percent": round(100 * spread, 1),
-                           "gmac": round(work / 1e9, 1), "gflops_per_s": round(2 * work / median / 1e9, 1),
-                           "gemm_peak_gflops_per_s": round(peak / 1e9, 1),
-                           "share_of_peak": round(2 * work / median / peak, 3),
-                           "parameters": sum(p.numel() for p in trained.parameters()),
-                           "peak_memory_mib": peak_memory(device)}
+            @torch.inference_mode()
+            def job(model=model, pixels=pixels, times=times, routing=routing, used=used, size=enlarged):
+                working = [model.padded(model.working_frames(frame, size)) for frame in pixels]
+                features = [model.encode(frame) for frame in working]
+                used[:] = model.interpolate(*working, *features, times, routing).scales
+
+            median, spread = timed(job, args.runs, device)
+            cost = model.multiply_adds(*enlarged, [[int(block[i]) for block in used] for i in range(count)])
+            work = 2 * cost.frame + cost.pair + sum(cost.timesteps)
+            yield {"network": model.name, "size": f"{enlarged[1]}x{enlarged[0]}", "timesteps": count,
+                   "precision": precision, "device": device_name(device), "scales": choice, "compiled": args.compile,
+                   **speed_of(median, spread, count, work, peak),
+                   "parameters": sum(p.numel() for p in trained.parameters()), "peak_memory_mib": peak_memory(device)}
 
 
-def train_rows(args: argparse.Namespace, device: torch.device):
+def video_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
+    """One row per precision, size and scale cap: a video to twice its frames, from arrays to arrays."""
+    trained = load_model(args.model)
+    for precision, choice in itertools.product(args.precision, args.scales):
+        if choice == "1":
+            continue  # a cap of 1 is the selector's own choice
+        peak = matrix_product_rate(device, DTYPES[precision])
+        predictor = Predictor(trained, device=str(device), precision=precision, compile=args.compile,
+                              scale_cap=1 if choice == "chosen" else int(choice))
+        for size in args.size:
+            width, height = parse_size(size)
+            frames = moving_noise(VIDEO_FRAMES, height, width)
+            enlarged = predictor.output_size(height, width)
+            details: list[Details] = []
+            first, second = (predictor.encode(frame) for frame in frames[:2])
+            predictor.between(first, second, [0, 0.5], details)
+            median, spread = timed(lambda predictor=predictor, frames=frames:
+                                   list(predictor.stream(frames, lambda pair: [0, 0.5])), args.runs, device)
+            blocks = [detail.scales for detail in details]
+            cost = trained.multiply_adds(*enlarged, [*blocks, blocks[-1]])
+            pairs = VIDEO_FRAMES - 1
+            yield {"network": trained.name, "video_frames": VIDEO_FRAMES, "size": f"{enlarged[1]}x{enlarged[0]}",
+                   "precision": precision, "device": device_name(device), "finest_scale": choice,
+                   "compiled": args.compile,
+                   **speed_of(median, spread, 2 * pairs, pairs * (2 * cost.frame + cost.pair + sum(cost.timesteps)),
+                              peak), "peak_memory_mib": peak_memory(device)}
+
+
+def pipeline_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
+    """One row per precision and size: frames read from files, twice as many enlarged ones encoded into a video file."""
+    trained = load_model(args.model)
+    for precision, size in itertools.product(args.precision, args.size):
+        predictor = Predictor(trained, device=str(device), precision=precision, compile=args.compile)
+        width, height = parse_size(size)
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "frames"
+            source.mkdir()
+            for number, frame in enumerate(moving_noise(PIPELINE_FRAMES, height, width)):
+                write_image(source / f"{number:04d}.png", frame)
+            job = VideoJob(source, Path(folder) / "out.mp4", Options())
+            start = time.perf_counter()
+            job.run(predictor)
+            seconds = time.perf_counter() - start
+        yield {"network": trained.name, "pipeline_frames": PIPELINE_FRAMES, "size": f"{4 * width}x{4 * height}",
+               "precision": precision, "device": device_name(device),
+               "frames_per_s": round(2 * PIPELINE_FRAMES / seconds, 2), "peak_memory_mib": peak_memory(device)}
+
+
+def speed_of(seconds: float, spread: float, frames: int, work: float, peak: float) -> dict[str, float]:
+    """The figures of a job of `frames` output frames and `work` multiply-adds."""
+    return {"ms_per_frame": round(1e3 * seconds / frames, 1), "spread_percent": round(100 * spread, 1),
+            "gmac": round(work / 1e9, 1), "gflops_per_s": round(2 * work / seconds / 1e9, 1),
+            "gemm_peak_gflops_per_s": round(peak / 1e9, 1), "share_of_peak": round(2 * work / seconds / peak, 3)}
+
+
+def train_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
     """One row per precision and routing: a training step of batch 6, crop 128, three moments."""
     for precision in args.precision:
         peak = matrix_product_rate(device, DTYPES[precision])
@@ -131,8 +187,8 @@ def train_rows(args: argparse.Namespace, device: torch.device):
                 optimizer.step()
                 optimizer.zero_grad()
             median, spread = timed(step, args.runs, device)
-            row = {"train_step": routing, "batch": 6, "crop": 128, "precision": precision, "device": str(device),
-                   "seconds": round(median, 3), "spread_percent": round(100 * spread, 1),
+            row = {"train_step": routing, "batch": 6, "crop": 128, "precision": precision,
+                   "device": device_name(device), "seconds": round(median, 3), "spread_percent": round(100 * spread, 1),
                    "peak_memory_mib": peak_memory(device)}
             if routing == "coarse":  # the backward pass costs twice the forward pass
                 cost = model.multiply_adds(128, 128, chosen.scales[:, :3].T.tolist())
@@ -141,7 +197,7 @@ def train_rows(args: argparse.Namespace, device: torch.device):
             yield row
 
 
-def data_rows(args: argparse.Namespace):
+def data_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
     """The loader's samples a second, and the reduction's, vectorised and row by row."""
     from data.open import open_dataset
     from data.stream import TrainingStream
@@ -163,9 +219,11 @@ def reduce_by_rows(frame: np.ndarray) -> np.ndarray:
     return np.stack([np.tensordot(reduced, column, ([1], [0])) for column in columns], 1)
 
 
-def timed(job, runs: int, device: torch.device) -> tuple[float, float]:
-    """Median seconds of `runs` warm runs, and (longest - shortest) / median."""
+def timed(job: Callable[[], object], runs: int, device: torch.device) -> tuple[float, float]:
+    """Median seconds of `runs` warm runs, and (longest - shortest) / median. Memory is counted from here on a GPU."""
     times = []
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     for index in range(runs + 2):
         start = time.perf_counter()
         job()
@@ -176,18 +234,25 @@ def timed(job, runs: int, device: torch.device) -> tuple[float, float]:
     return statistics.median(times), (max(times) - min(times)) / statistics.median(times)
 
 
-def matrix_product_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+def matrix_product_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations a second of a large matrix product: what this machine can do."""
+    size = 8192 if device.type == "cuda" else 2048
     a, b = torch.randn(size, size, device=device).to(dtype), torch.randn(size, size, device=device).to(dtype)
     return 2 * size**3 / timed(lambda: a @ b, 10, device)[0]
 
 
-def moving_noise(count: int, height: int, width: int, device: torch.device) -> list[torch.Tensor]:
-    """(1, 3, H, W) pictures of smooth noise, each moved by a few pixels from the one before."""
+def moving_noise(count: int, height: int, width: int) -> list[np.ndarray]:
+    """HxWx3 uint8 images of smooth noise, each moved by a few pixels from the one before."""
     torch.manual_seed(0)
-    noise = torch.nn.functional.interpolate(torch.rand(1, 3, height // 8, width // 8), (height, width), mode="bicubic")
-    noise = noise.clamp(0, 1).to(device)
-    return [noise.roll((3 * number, 5 * number), (2, 3)) for number in range(count)]
+    noise = torch.nn.functional.interpolate(torch.rand(1, 3, -(-height // 8), -(-width // 8)), (height, width),
+                                            mode="bicubic")
+    noise = (255 * noise.clamp(0, 1)).byte()[0].permute(1, 2, 0).numpy()
+    return [np.roll(noise, (3 * number, 5 * number), (0, 1)) for number in range(count)]
+
+
+def to_tensor(frame: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(1, 3, H, W) float32 in [0, 1] on the device."""
+    return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -197,6 +262,11 @@ def parse_size(text: str) -> tuple[int, int]:
     except ValueError:
         raise UserError(f"--size {text} is not WxH, as in 160x96") from None
     return width, height
+
+
+def device_name(device: torch.device) -> str:
+    """"cpu", or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -1,7 +1,8 @@
 """How much of a frame is worked on at once: what caches hold on a CPU, what the memory holds on a GPU."""
+import contextlib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -13,6 +14,8 @@ from model.settings import SMALLEST_TILE
 
 MEMORY_SHARE = 0.8  # of what is free on a GPU: the rest is for fragments, and for who comes later
 MOST_TIMESTEPS = 16  # of a pair in one call
+
+TOO_SMALL = "the GPU's memory is too small"
 
 Result = TypeVar("Result")
 
@@ -55,12 +58,19 @@ class Capacity:
                 pass  # the retry comes after the exception, which keeps the failed attempt's tensors
             side = self.plan(working)[0] or max(working.shape[-2:]) * self.model.factor
             if side <= SMALLEST_TILE:
-                raise UserError(f"the GPU's memory is too small even for tiles of {side} pixels: free some of it, or "
-                                "give --device cpu")
+                raise UserError(f"{TOO_SMALL} even for tiles of {side} pixels: free some of it, or give --device cpu")
             self._largest = max(SMALLEST_TILE, side // 2)
             torch.cuda.empty_cache()
             tqdm.write(f"out of GPU memory: going on with tiles of {self._largest} pixels (--tile {self._largest} "
                        "starts so)", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """For what cannot be cut into tiles: a UserError where the GPU's memory does not hold it."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise UserError(f"{TOO_SMALL} for such frames: free some of it, or give --device cpu") from None
 
     def _plan(self, pixels: int) -> tuple[int, int]:
         if self.device.type == "cuda":

@@ -110,9 +110,10 @@ class Predictor:
         peak = PEAKS[frame.dtype]
         # PyTorch converts uint16 on few devices.
         pixels = torch.from_numpy(np.ascontiguousarray(frame, np.int32 if frame.dtype == np.uint16 else None))
-        pixels = upload(pixels, self.device).permute(2, 0, 1)[None].float() / peak
-        inner = self.model.working_frames(pixels, size, None if peak == 1 else peak)
-        working = self.model.padded(inner)
+        with self._capacity.holding():
+            pixels = upload(pixels, self.device).permute(2, 0, 1)[None].float() / peak
+            inner = self.model.working_frames(pixels, size, None if peak == 1 else peak)
+            working = self.model.padded(inner)
         tiles, features = self._capacity.fitting(working, lambda: self._features(working))
         return EncodedFrame(working, tiles, features, tuple(inner.shape[-2:]), size, frame.dtype)
 
