@@ -17,7 +17,7 @@ from data.stream import TrainingStream
 from model.checkpoint import load_model
 from model.loss import Perceptual
 from model.network import Network
-from model.prepare import DTYPES, compile_parts, resolve_precision
+from model.prepare import DTYPES, compile_parts, make_deterministic, resolve_precision
 from model.registry import create_network
 from model.start import load_imagenet_encoder, start_from_blending
 from training.distributed import from_first, join_processes, share_weights
@@ -77,6 +77,8 @@ def build(args: argparse.Namespace) -> tuple[Training, Callable[[str], None]]:
     processes, device = join_processes(args.device, args.local_rank)
     say = print if processes.first else lambda text: None
     torch.manual_seed(args.seed)
+    if args.deterministic:
+        make_deterministic()
     if processes.first:
         open_output(args.output)
     state = from_first(processes, lambda: read_state(args.output)) if args.resume else None
@@ -149,6 +151,7 @@ def set_precision(args: argparse.Namespace, device: torch.device) -> tuple[torch
     """
     name = "fp32" if args.precision == "tf32" else resolve_precision(args.precision, device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision != "fp32"
-    torch.backends.cudnn.benchmark = not args.upscale_range  # sizes that change would be measured again and again
+    # Sizes that change would be measured again and again, and what is fastest may be another one in the next run.
+    torch.backends.cudnn.benchmark = not (args.upscale_range or args.deterministic)
     return (torch.autocast(device.type, DTYPES[name], enabled=name != "fp32"),
             torch.amp.GradScaler(device.type, enabled=name == "fp16"))

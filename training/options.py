@@ -134,6 +134,8 @@ def _parser(description: str) -> Parser:
     run.add_argument("--precision", choices=["auto", "fp32", "tf32", "bf16", "fp16"], default="auto",
                      help="auto: fp32 on a CPU, on a GPU bf16 where it has it, else fp16. tf32: float32 with the "
                      "convolutions of newer GPUs in TF32; fp32 is without")
+    run.add_argument("--deterministic", action="store_true", help="the same bytes in every run on the same GPU, at "
+                     "some cost; a CPU gives them anyway")
     run.add_argument("--compile", action="store_true", help="compile the network first")
     run.add_argument("--val_every", type=int, default=1000, metavar="N", help="0: never (default 1000)")
     run.add_argument("--val_samples", type=positive_int, default=64, metavar="N", help="default 64")
