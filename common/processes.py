@@ -3,7 +3,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from common.errors import UserError
 
@@ -20,7 +20,7 @@ class Processes(NamedTuple):
     """
 
     rank: int = 0
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # hides the tuple's own `count`, which nobody needs
     local_rank: int = 0
 
     @classmethod
@@ -77,7 +77,7 @@ class Processes(NamedTuple):
 
     def from_first(self, compute: Callable[[], T]) -> T:
         """Compute on the first process and give the result to all joined processes."""
-        box = [compute() if self.first else None]
+        box: list[Any] = [compute() if self.first else None]
         if self.count > 1:
             import torch.distributed as dist
             dist.broadcast_object_list(box)
@@ -119,7 +119,9 @@ def _from_slurm(slurm: Mapping[str, str]) -> dict[str, str]:
     if int(slurm["SLURM_STEP_NUM_TASKS"]) == 1:
         return {}
     nodes = slurm.get("SLURM_STEP_NODELIST") or slurm.get("SLURM_JOB_NODELIST") or "localhost"
-    head, digits, tail = re.match(r"([^\[,]*)(?:\[(\d+)[^\]]*\]([^\[,]*))?", nodes).groups(default="")
+    match = re.match(r"([^\[,]*)(?:\[(\d+)[^\]]*\]([^\[,]*))?", nodes)
+    assert match is not None  # even an empty text matches
+    head, digits, tail = match.groups(default="")
     number = int(slurm["SLURM_JOB_ID"]) + int(slurm.get("SLURM_STEP_ID", "0"))
     return {"RANK": slurm["SLURM_PROCID"], "WORLD_SIZE": slurm["SLURM_STEP_NUM_TASKS"],
             "LOCAL_RANK": slurm.get("SLURM_LOCALID", "0"), "MASTER_ADDR": head + digits + tail,

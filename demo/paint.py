@@ -3,11 +3,14 @@
 Lengths are in pixels of the 1280x720 picture. Canvases are `S` times finer, with `MARGIN` pixels more
 on every side, and hold premultiplied BGRA floats in [0, 1].
 """
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 WIDTH, HEIGHT, MARGIN, S = 1280, 720, 96, 2
 CANVAS = ((HEIGHT + 2 * MARGIN) * S, (WIDTH + 2 * MARGIN) * S)
+Points = Sequence[tuple[float, float]]
 
 
 def grid() -> tuple[np.ndarray, np.ndarray]:
@@ -23,12 +26,12 @@ def layer(paint: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
     return np.dstack([paint.clip(0, 1) * alpha[..., None], alpha]).astype(np.float32)
 
 
-def _fixed(points: list[tuple[float, float]]) -> np.ndarray:
+def _fixed(points: Points) -> np.ndarray:
     """Picture coordinates as the fixed-point canvas coordinates that OpenCV draws with (shift = 4)."""
     return np.rint((np.array(points) + MARGIN) * S * 16).astype(np.int32)
 
 
-def polygon(canvas: np.ndarray, points: list[tuple[float, float]], paint: np.ndarray) -> None:
+def polygon(canvas: np.ndarray, points: Points, paint: np.ndarray) -> None:
     """Fill a polygon with one colour."""
     cv2.fillPoly(canvas, [_fixed(points)], (*map(float, paint), 1.0), shift=4)
 
@@ -44,12 +47,12 @@ def disc(canvas: np.ndarray, x: float, y: float, across: float, down: float, pai
     polygon(canvas, [(x + across * np.cos(a), y + down * np.sin(a)) for a in angles], paint)
 
 
-def line(canvas: np.ndarray, points: list[tuple[float, float]], paint: np.ndarray, width: float) -> None:
+def line(canvas: np.ndarray, points: Points, paint: np.ndarray, width: float) -> None:
     """Draw an open line through `points`."""
     cv2.polylines(canvas, [_fixed(points)], False, (*map(float, paint), 1.0), max(1, round(width * S)), shift=4)
 
 
-def mask(points: list[tuple[float, float]]) -> np.ndarray:
+def mask(points: Points) -> np.ndarray:
     """(H, W) float32 canvas, 1 inside the polygon."""
     shape = np.zeros(CANVAS, np.float32)
     cv2.fillPoly(shape, [_fixed(points)], 1.0, shift=4)

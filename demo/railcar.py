@@ -6,7 +6,7 @@ from demo.textures import colour, fractal, mix, smoothstep
 
 LEFT, RIGHT, ROOF, FLOOR, RAIL = 70, 600, 428, 508, 527
 # Strokes of the letters in a box of 1 x 1, y down.
-LETTERS = {
+LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "S": [[(0.95, 0.12), (0.75, 0), (0.25, 0), (0, 0.14), (0, 0.36), (0.2, 0.48), (0.8, 0.54), (1, 0.68), (1, 0.86),
            (0.75, 1), (0.25, 1), (0, 0.86)]],
     "A": [[(0, 1), (0.5, 0), (1, 1)], [(0.2, 0.64), (0.8, 0.64)]],

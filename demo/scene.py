@@ -1,6 +1,7 @@
 """The demo scene: an evening landscape in layers, each painted once and then only moved."""
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ def build(only: Collection[str] = ()) -> list[Layer]:
     """The layers from back to front, all or `only` some. The camera pans to the right: the near moves left faster."""
     # What repeats (windows every 43 pixels, sleepers every 26) moves by less than half of that, so that there is
     # one right answer.
-    painters = {
+    painters: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], dict[str, Any]]] = {
         "sky": (_sky, {"shift": (-1, 0)}),
         "mountains": (_mountains, {"shift": (-2, 0)}),
         "foothills": (_foothills, {"shift": (-3, 0)}),
@@ -118,8 +119,8 @@ def _hills(rng: np.random.Generator) -> np.ndarray:
     shades = [mix(green, colour("#d9b488"), 0.16) for green in GREENS]
     spots = [(column, row) for row in range(-6, 110, 12) for column in range(-90, WIDTH + 90, 11)]
     wood = fractal(rng, *CANVAS, 90 * S, 3, 0.5, 2.0)
-    for column, row in spots:
-        column = column + rng.uniform(-5, 5)
+    for place, row in spots:
+        column = place + rng.uniform(-5, 5)
         at = int((column + MARGIN) * S)
         top = ridge[min(at, CANVAS[1] - 1)] + row
         if wood[int((top + MARGIN) * S), min(at, CANVAS[1] - 1)] < 0.53:
@@ -145,8 +146,8 @@ def _mill(rng: np.random.Generator) -> np.ndarray:
     round_light = 0.42 + 0.85 * np.sqrt((1 - (around - 0.35) ** 2 / 2.2).clip(0, 1)) * smoothstep(-1.2, 0.7, around)
     wall = bricks(rng, *CANVAS, (11 * S, 5 * S)) * round_light[..., None]
     canvas = mix(canvas, layer(wall), mask(tower))
-    for left, top, width, height in ((-12, 52, 20, 28), (6, 108, 22, 46)):
-        left, top, frame = cx + left, cy + top, colour("#e8dcc2")
+    for across, down, width, height in ((-12, 52, 20, 28), (6, 108, 22, 46)):
+        left, top, frame = cx + across, cy + down, colour("#e8dcc2")
         right, bottom = left + width, top + height
         box(canvas, left - 3, top - 3, right + 3, bottom + 3, frame)
         box(canvas, left, top, right, bottom, colour("#33475a" if height < 40 else "#39552f"))

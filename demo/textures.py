@@ -33,7 +33,7 @@ def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
 
 def mix(a: np.ndarray, b: np.ndarray, amount: np.ndarray | float) -> np.ndarray:
     """a + amount * (b - a); a 2-D `amount` is spread over the colours."""
-    if np.ndim(amount) == 2:
+    if isinstance(amount, np.ndarray) and amount.ndim == 2:
         amount = amount[..., None]
     return a + amount * (b - a)
 
