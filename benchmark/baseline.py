@@ -55,13 +55,13 @@ def bicubic_flow(frame0: np.ndarray, frame1: np.ndarray, timesteps: Sequence[flo
     scale = 1 if frame0.dtype == np.uint8 else 255
     gray0, gray1 = (cv2.cvtColor(np.clip(np.rint(frame * scale), 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY)
                     for frame in (first, second))
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
     forward, backward = dis.calc(gray0, gray1, None), dis.calc(gray1, gray0, None)
     return [_blend(_warp(first, t * backward), _warp(second, (1 - t) * forward), [t])[0] for t in timesteps]
 
 
 def _enlarged(frame0: np.ndarray, frame1: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(enlarge_bicubic(frame, *size).astype(np.float32) for frame in (frame0, frame1))
+    return enlarge_bicubic(frame0, *size).astype(np.float32), enlarge_bicubic(frame1, *size).astype(np.float32)
 
 
 def _blend(first: np.ndarray, second: np.ndarray, timesteps: Sequence[float]) -> list[np.ndarray]:

@@ -1,5 +1,5 @@
 """What a benchmark is made of: clips, found in a dataset's folders and read from them."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,7 @@ def _frames_folder(folder: Path) -> Path | None:
     return next((p for p in (folder, *inner) if any(map(is_image, p.iterdir()))), None)
 
 
-def sliding_clips(video: str, frames: list[Source], span: int, score_end: bool = False) -> list[Clip]:
+def sliding_clips(video: str, frames: Sequence[Source], span: int, score_end: bool = False) -> list[Clip]:
     """Cut a video into clips whose two inputs are `span` frames apart; each starts where the last one ended.
 
     The scored frames are 0..span-1 of each clip (the next clip scores frame `span` as its own frame 0);
@@ -169,7 +169,8 @@ def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
 
 def _read(sources: Iterable[Source]) -> dict[Source, np.ndarray]:
     """Each frame once; those of one video in one go, because videos are decoded from the last key frame on."""
-    images, numbers = {}, {}
+    images: dict[Source, np.ndarray] = {}
+    numbers: dict[tuple[FrameSequence, int], set[int]] = {}
     for source in dict.fromkeys(sources):
         if isinstance(source, Path):
             images[source] = read_bgr(source)

@@ -42,7 +42,7 @@ def choose_examples(results: list[dict], methods: list[Method], clips: list[Clip
                     key=lambda pair: figures[pair[1].name], reverse=True)
     if not ranked:
         return []
-    chosen = {}
+    chosen: dict[int, str] = {}
     for rank, at in (("Best", 0), ("Median", len(ranked) // 2), ("Worst", len(ranked) - 1)):
         chosen.setdefault(at, rank)
     examples = []

@@ -30,7 +30,7 @@ from data.windows import FrameSequence
 
 def timestep_protocol(dataset: str, name: str, gap: int, footage: str) -> Protocol:
     """Frames 0 and `gap` in, each timestep a figure of its own."""
-    figures = {"between": tuple(range(1, gap)), "t = 0": (0,)}
+    figures: dict[str, tuple[int, ...] | None] = {"between": tuple(range(1, gap)), "t = 0": (0,)}
     figures |= {f"t = {Fraction(k, gap)}": (k,) for k in range(1, gap)}
     return Protocol(dataset, name, f"2: frames 0 and {gap} of each clip", f"0 to {gap - 1} of each clip",
                     "over all clips, each timestep by itself; \"between\": over a clip's timesteps first", "clips",
@@ -53,7 +53,8 @@ def clips_of(video: FrameSequence, differences: np.ndarray, gap: int, reduce: in
     if len(frames) <= gap:
         return []
     usable = moving(differences, gap)
-    return evenly([clip for clip in sliding_clips(video.name, frames, gap) if usable[clip.inputs[0].index]], most)
+    clips = sliding_clips(video.name, frames, gap)
+    return evenly([clip for clip, start in zip(clips, frames[::gap]) if usable[start.index]], most)
 
 
 def evenly(items: Sequence, most: int | None) -> list:
@@ -67,7 +68,7 @@ def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     packed = is_packed(args.root)
     if packed and args.reduce > 1:
         raise UserError(f"{args.root} is a packed cache: give --reduce when packing, not here")
-    videos = open_packed(args.root) if packed else find_clips(args.root)
+    videos: list = open_packed(args.root) if packed else find_clips(args.root)
     if args.list:
         videos = choose(videos, read_list(Path(args.list), "it should name one video a line"), args.list, args.root)
     known = [video.differences for video in videos] if packed else differences_of(videos, args.root)

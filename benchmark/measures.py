@@ -5,7 +5,7 @@ import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,17 +32,20 @@ class Frames:
     @functools.cached_property
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Predicted and true frames, (N, 3, H, W) of the frames' own types."""
-        return tuple(torch.from_numpy(np.stack(frames)).to(self.device).permute(0, 3, 1, 2)
-                     for frames in (self.predicted, self.ground_truth))
+        predicted, true = (torch.from_numpy(np.stack(frames)).to(self.device).permute(0, 3, 1, 2)
+                           for frames in (self.predicted, self.ground_truth))
+        return predicted, true
 
     @functools.cached_property
     def luma(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Their Y, (N, H, W) float64, 16..235: computed once for PSNR and SSIM."""
-        return tuple(metrics.luma(frames) for frames in self.tensors)
+        predicted, true = self.tensors
+        return metrics.luma(predicted), metrics.luma(true)
 
     def unit_rgb(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, 3, H, W) float32 RGB in [0, 1], clipped."""
-        return tuple(frames.float().flip(1).div(255).clamp(0, 1) for frames in self.tensors)
+        predicted, true = (frames.float().flip(1).div(255).clamp(0, 1) for frames in self.tensors)
+        return predicted, true
 
 
 class Measure(NamedTuple):
@@ -89,7 +92,7 @@ def _load_dists(device: str) -> Callable[[Frames], Figures]:
     return lambda frames: network(*frames.unit_rgb()).reshape(-1).tolist()
 
 
-def _learned(name: str, module: str, class_name: str, weights: str, **options) -> torch.nn.Module:
+def _learned(name: str, module: str, class_name: str, weights: str, **options) -> Any:
     """A metric of torchmetrics; `weights`: torchvision's file that it looks for, and downloads if it can."""
     try:
         made_of = getattr(importlib.import_module(module), class_name)

@@ -1,15 +1,16 @@
 """What is benchmarked: a network, and the baselines every network must beat."""
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.baseline import BASELINES
-from benchmark.clips import FACTOR, LoadedClip, Target
+from benchmark.clips import FACTOR, LoadedClip, Source, Target
 
 if TYPE_CHECKING:
     from model import Predictor
+    from model.predictor import Details, EncodedFrame
 
 TITLES = {"safa": "SAFA", "safa_small": "SAFA small"} | {name: entry.title for name, entry in BASELINES.items()}
 
@@ -32,11 +33,12 @@ class BaselineMethod:
 
     def predict(self, loaded: LoadedClip) -> list[np.ndarray]:
         """One HxWx3 float32 BGR frame in 0..255, not rounded, per target of the clip."""
-        frames = {}
-        size = loaded.ground_truth[0].shape[:2]
+        frames: dict[int, np.ndarray] = {}
+        height, width = loaded.ground_truth[0].shape[:2]
         for pair, targets in _by_pair(loaded):
-            inputs = (loaded.inputs[source] for source in loaded.clip.inputs[pair:pair + 2])
-            between = BASELINES[self.name].between(*inputs, [target.timestep for target in targets], size)
+            first, second = (loaded.inputs[source] for source in loaded.clip.inputs[pair:pair + 2])
+            between = BASELINES[self.name].between(first, second, [target.timestep for target in targets],
+                                                   (height, width))
             frames.update(zip((target.position for target in targets), between, strict=True))
         return [frames[target.position] for target in loaded.clip.targets]
 
@@ -50,9 +52,9 @@ class NetworkMethod:
 
     def __init__(self, predictor: "Predictor"):
         self.predictor = predictor
-        self.name = predictor.identity()["network"]
+        self.name = str(predictor.identity()["network"])
         self.device = str(predictor.device)
-        self._encoded: OrderedDict[Hashable, object] = OrderedDict()
+        self._encoded: OrderedDict[Source, EncodedFrame] = OrderedDict()
         self._scales: dict[int, list[int]] = {}  # of the clip predicted last: position -> scale of each block
 
     def identity(self) -> dict[str, object]:
@@ -62,10 +64,11 @@ class NetworkMethod:
 
     def predict(self, loaded: LoadedClip) -> list[np.ndarray]:
         """One HxWx3 float32 BGR frame in 0..255, not rounded, per target of the clip."""
-        frames, self._scales = {}, {}
+        frames: dict[int, np.ndarray] = {}
+        self._scales = {}
         for pair, targets in _by_pair(loaded):
             first, second = (self._encode(loaded, source) for source in loaded.clip.inputs[pair:pair + 2])
-            details = []
+            details: list[Details] = []
             predicted = self.predictor.between(first, second, [target.timestep for target in targets], details,
                                                exact=True)
             for target, frame, detail in zip(targets, predicted, details, strict=True):
@@ -84,7 +87,7 @@ class NetworkMethod:
             total += cost.frame + cost.pair + sum(cost.timesteps)
         return total / len(loaded.clip.targets) / 1e9
 
-    def _encode(self, loaded: LoadedClip, source: Hashable) -> object:
+    def _encode(self, loaded: LoadedClip, source: Source) -> "EncodedFrame":
         if source not in self._encoded:
             self._encoded[source] = self.predictor.encode(loaded.inputs[source], FACTOR)
             while len(self._encoded) > 2:  # a pair is all that is ever used together

@@ -78,8 +78,9 @@ def flow_difference(before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarr
     """
     grays = [[cv2.cvtColor(np.clip(np.rint(frame), 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY) for frame in pair]
              for pair in zip(before, after, strict=True)]
-    predicted, true = (cv2.calcOpticalFlowFarneback(first, second, None, 0.5, 3, 15, 3, 5, 1.2, 0)
-                       for first, second in grays)
+    predicted, true = (
+        cv2.calcOpticalFlowFarneback(first, second, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
+        for first, second in grays)
     return float(np.linalg.norm(predicted - true, axis=2).mean())
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from benchmark.baseline import BASELINES
-from benchmark.clips import FACTOR, Clip, LoadedClip, Target
+from benchmark.clips import FACTOR, Clip, LoadedClip, Source, Target
 from benchmark.compare import align, labels_of, read_result
 from benchmark.methods import BaselineMethod, Method, NetworkMethod
 from benchmark.plot import scatter_plot, side_by_side
@@ -61,7 +61,7 @@ def seconds_per_frame(method: Method, width: int, height: int, runs: int) -> flo
         # The next frame under a new name, so that it is encoded, and the one before it is not.
         sources = Path(str(run)), Path(str(run + 1))
         targets = tuple(Target(0, t, place, place, "", sources[0]) for place, t in enumerate(TIMESTEPS))
-        inputs = {source: frames[int(source.name) % len(frames)] for source in sources}
+        inputs: dict[Source, np.ndarray] = {source: frames[int(source.name) % len(frames)] for source in sources}
         start = time.perf_counter()
         method.predict(LoadedClip(Clip("", "", sources, targets), inputs, [true] * len(TIMESTEPS)))
         taken.append(time.perf_counter() - start)
@@ -101,12 +101,13 @@ def main() -> None:
     given = {name: (gmac, milliseconds) for name, gmac, milliseconds in args.cost}
     if unknown := [name for name in given if name not in labels]:
         raise UserError(f"--cost {unknown[0]}: the results are called {', '.join(labels)}")
+    width, height = args.size
     rows = []
     for label, result, path in zip(labels, aligned, args.results, strict=True):
         gmac, milliseconds = given.get(label, (result.get("gmac_per_frame"), None))
         method = remake(result, path) if args.time and milliseconds is None else None
         if method:
-            milliseconds = 1e3 * seconds_per_frame(method, *args.size, args.runs)
+            milliseconds = 1e3 * seconds_per_frame(method, width, height, args.runs)
         rows.append({"method": label, "psnr": result["psnr"], "gmac_per_frame": gmac, "ms_per_frame": milliseconds})
         print(f"{label:32}{result['psnr']:9.3f} dB" + ("" if gmac is None else f"{gmac:12.1f} GMAC")
               + ("" if milliseconds is None else f"{milliseconds:12.1f} ms"), flush=True)

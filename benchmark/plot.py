@@ -1,7 +1,7 @@
 """Plots as SVG: no plotting library, text that can be selected, a page's lines in the page's colours."""
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 560, 226
@@ -19,7 +19,7 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round(i * step, 6) for i in range(first, last + 1)]
 
 
-def line_plot(series: dict[str, Series], x_label: str, description: str) -> str:
+def line_plot(series: Mapping[str, Series], x_label: str, description: str) -> str:
     """An <svg> of (x, y) lines over one pair of axes; a y of None leaves a gap.
 
     Args:

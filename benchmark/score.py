@@ -83,11 +83,9 @@ def score(names: list[str], predictions: dict[str, Path], true: dict[str, Path],
     before = dict(zip(names[1:], names))
 
     def one(name: str) -> dict[str, float | None]:
-        previous = before.get(name)
-        if "tof" not in metrics or previous is None or Path(previous).parent != Path(name).parent:
-            previous = None
-        else:
-            previous = read_pair(predictions[previous], true[previous], rounded)
+        earlier, previous = before.get(name), None
+        if "tof" in metrics and earlier is not None and Path(earlier).parent == Path(name).parent:
+            previous = read_pair(predictions[earlier], true[earlier], rounded)
         predicted, actual = read_pair(predictions[name], true[name], rounded)
         return scorer([predicted], [actual], previous)[0]
 
