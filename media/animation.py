@@ -33,7 +33,7 @@ def open_animation(path: str | Path, fps: float) -> Iterator[Animation]:
     Raises:
         UserError: the suffix is neither, the rate is beyond what the format can say, or the file cannot be written.
     """
-    kinds = {".gif": _Gif, ".mp4": _Mp4}
+    kinds: dict[str, type[_Gif] | type[_Mp4]] = {".gif": _Gif, ".mp4": _Mp4}
     kind = kinds.get(Path(path).suffix.lower())
     if kind is None:
         raise UserError(f"cannot write {path}: an animation's name ends in .gif or .mp4")
@@ -124,5 +124,5 @@ class _Gif:
         self._source.push(None)
         with contextlib.suppress(EOFError, BlockingIOError):
             while True:
-                self._container.mux(self._stream.encode(self._sink.pull()))
+                self._container.mux(self._stream.encode(self._sink.pull()))  # type: ignore[arg-type]
         self._container.mux(self._stream.encode(None))

@@ -119,8 +119,8 @@ def load_image(path: str | Path, upright: bool = True) -> LoadedImage:
     if colour and colour.space != ("GRAY" if pixels.ndim == 2 else "RGB"):
         notes.append(f"{path}: its {colour.space} colour profile is left out, which its pixels as read do not fit")
         colour = None
-    if header and header.format == "TIFF" and header.n_frames > 1:
-        notes.append(f"{path}: the first of {header.n_frames} pages is taken")
+    if header and header.format == "TIFF" and (pages := getattr(header, "n_frames", 1)) > 1:
+        notes.append(f"{path}: the first of {pages} pages is taken")
     return LoadedImage(pixels, colour, notes)
 
 

@@ -99,7 +99,7 @@ def _tiff_depth(data: bytes) -> int | None:
 def animation_frames(header: Image.Image) -> int:
     """How many frames an animation has; 1 for a still image, also one of several pages (TIFF) or parts (JPEG)."""
     animated = header.format in ("GIF", "WEBP", "PNG", "AVIF") and getattr(header, "is_animated", False)
-    return header.n_frames if animated else 1
+    return getattr(header, "n_frames", 1) if animated else 1
 
 
 def orientation(header: Image.Image) -> int:
@@ -130,8 +130,9 @@ def colour_tag(header: Image.Image | None, data: bytes) -> ColourTag | None:
     if data[4:8] == b"ftyp" and (place := data.find(b"colrnclx")) >= 0:
         primaries, transfer, _ = struct.unpack_from(">HHH", data, place + 8)
         code = bytes([primaries & 255, transfer & 255, 0, 1])  # the decoder has made RGB of full range of it
-    usual = code is None or code[0] in (1, 2) and code[1] in (1, 2, 6, 13, 14, 15)
-    return None if usual else ColourTag(b"cICP", code)
+    if code is None or code[0] in (1, 2) and code[1] in (1, 2, 6, 13, 14, 15):
+        return None
+    return ColourTag(b"cICP", code)
 
 
 def with_alpha(pixels: np.ndarray | None, header: Image.Image | None, data: bytes) -> np.ndarray | None:
@@ -143,8 +144,8 @@ def with_alpha(pixels: np.ndarray | None, header: Image.Image | None, data: byte
     if pixels is not None and pixels.ndim == 2 and (key := _transparent_gray(data)) is not None:
         alpha = np.where(pixels == key, 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
         return np.dstack([pixels] * 3 + [alpha])
-    if data.startswith(b"BM") and pixels is not None and (alpha := _bmp_alpha(data, *pixels.shape[:2])) is not None:
-        return np.dstack([pixels[..., :3], alpha])
+    if data.startswith(b"BM") and pixels is not None and (opacity := _bmp_alpha(data, *pixels.shape[:2])) is not None:
+        return np.dstack([pixels[..., :3], opacity])
     if header is None or header.mode not in _EIGHT_BIT_MODES:
         return pixels
     if pixels is None:

@@ -56,8 +56,8 @@ class ImagePair:
         curve: for scene-linear images, what `frames` went through.
     """
 
-    frames: tuple[np.ndarray, np.ndarray]
-    alphas: tuple[np.ndarray, np.ndarray] | None
+    frames: tuple[np.ndarray, ...]
+    alphas: tuple[np.ndarray, ...] | None
     gray: bool
     curve: LogCurve | None
 
@@ -81,13 +81,13 @@ class ImagePair:
         colours = [predictor.encode(frame, upscale) for frame in self.frames]
         silhouettes = [predictor.encode(frame, upscale) for frame in self._silhouettes()]
         for timestep in timesteps:
-            details = [] if with_details else None
+            details: list[Any] | None = [] if with_details else None
             frame = predictor.between(*colours, [timestep], details)[0]
             image = self._as_stored(frame)
             if self.alphas:
                 alpha = self.alphas[0].flat[0]  # of images that are opaque, or clear, all over
                 if silhouettes:
-                    moved = []
+                    moved: list[Any] = []
                     silhouette = predictor.between(*silhouettes, [timestep], moved)[0]
                     alpha = self._alpha(silhouette, moved[0].flow, moved[0].mask)
                 image = np.dstack([image, np.broadcast_to(alpha, image.shape[:2])])
@@ -117,6 +117,7 @@ class ImagePair:
             flow: (H', W', 4) float32, pixels, x and y to image 0, x and y to image 1.
             mask: (H', W') float32, only its size counts.
         """
+        assert self.alphas is not None  # or there would be no silhouette
         peak = _peak(self.alphas[0].dtype)
         values = (silhouette.mean(axis=2) - _ALPHA_LOW) * (peak / _ALPHA_RANGE)
         height, width = mask.shape
@@ -144,12 +145,12 @@ def prepare_pair(image0: np.ndarray, image1: np.ndarray, names: tuple[str, str] 
     Raises:
         UserError: different sizes, float beside integer pixels, or NaN or infinite pixels.
     """
-    images = (image0, image1)
+    images: tuple[np.ndarray, ...] = (image0, image1)
     _check(images, names)
     dtype = np.result_type(*images)
     images = tuple(image * dtype.type(257) if image.dtype != dtype else image for image in images)
     colours = [np.dstack([image] * 3) if image.ndim == 2 else np.ascontiguousarray(image[..., :3]) for image in images]
-    alphas = None
+    alphas: tuple[np.ndarray, ...] | None = None
     if any(map(_has_alpha, images)):
         alphas = tuple(image[..., 3].copy() if _has_alpha(image) else np.full(image.shape[:2], _peak(dtype), dtype)
                        for image in images)
@@ -175,7 +176,7 @@ def spread_colours(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     weights = (alpha.astype(np.float32) / _peak(alpha.dtype))[..., None]
     if not alpha.any() or alpha.all():
         return colours
-    levels = [np.dstack([colours * weights, weights])]
+    levels: list[np.ndarray] = [np.dstack([colours * weights, weights])]
     while max(levels[-1].shape[:2]) > 1:
         height, width = levels[-1].shape[:2]
         levels.append(cv2.resize(levels[-1], ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA))

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -158,7 +159,7 @@ class VideoSource:
         Damage hides frames, depending on where decoding starts. Where one is missing, decoding starts further back,
         and goes on from that frame.
         """
-        number_of = {stamps[k]: k for k in range(first, last + 1)}
+        number_of: dict[int | None, int] = {stamps[k]: k for k in range(first, last + 1)}
         expected = first
         second = int(1 / self.time_base)
         # Deinterlacing looks at the frame before: a few frames earlier there is one in any case.
@@ -217,7 +218,8 @@ class VideoSource:
             self._only_flagged = frame.interlaced_frame or any(other.interlaced_frame for other in others)
         if colour.has_alpha(frame.format) or stream.metadata.get("alpha_mode") == "1":  # a second image, in WebM
             self.notes.append("the alpha channel is dropped")
-        matrix = next((struct.unpack("<9i", bytes(data)) for data in frame.side_data
+        side_data: Any = frame.side_data  # whose entries PyAV declares as text
+        matrix = next((struct.unpack("<9i", bytes(data)) for data in side_data
                        if data.type.name == "DISPLAYMATRIX"), None)
         aspect = stream.sample_aspect_ratio
         return FrameFormat(frame.width, frame.height, colour.depth_of(frame.format),
@@ -280,4 +282,4 @@ def _declared_end(container, stream) -> Fraction | None:
 def _reason(error: av.error.FFmpegError) -> str:
     if isinstance(error, av.error.InvalidDataError):
         return "not a video, or cut off before its index (a copy that did not finish?)"
-    return error.strerror
+    return str(error.strerror)

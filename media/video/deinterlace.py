@@ -1,6 +1,7 @@
 """Whole frames from the two fields of interlaced ones, by libav's filter bwdif (Bob Weaver)."""
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.filter import Graph
@@ -20,7 +21,8 @@ def deinterlaced(frames: Iterable[av.VideoFrame], mode: str, time_base: Fraction
         time_base: of the frames' time stamps.
         flagged_only: pass on frames that are not marked as interlaced as they are.
     """
-    graph = sink = None
+    graph: Any = None
+    sink: Any = None
     shape: tuple | None = None
     for frame in frames:
         if shape != (frame.width, frame.height, frame.format.name):

@@ -50,9 +50,9 @@ class ImageSequence:
         for index in range(max(0, since or 0), len(self.files) if until is None else min(len(self.files), until)):
             yield Stamp(index, 1), [self._image(index)]
 
-    def read(self, first: int, last: int, stamps: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def read(self, first: int, last: int, stamps: list[int] | None) -> Iterator[tuple[int, np.ndarray]]:
         for number in range(first, last + 1):
-            yield number, self._image(stamps[number])
+            yield number, self._image(number if stamps is None else stamps[number])
 
     def _image(self, index: int) -> np.ndarray:
         file = self.files[index]

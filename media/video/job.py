@@ -224,9 +224,10 @@ class VideoJob:
         return start, end
 
     def _plan_companions(self, slow: bool) -> None:
-        video = isinstance(self.source, VideoSource)
-        self.companions = plan_companions(self.source.path.absolute() if video else None, self.output,
-                                          self.source.index if video else None, self.options.audio, slow,
+        path = index = None
+        if isinstance(self.source, VideoSource):
+            path, index = self.source.path.absolute(), self.source.index
+        self.companions = plan_companions(path, self.output, index, self.options.audio, slow,
                                           self.options.audio_codec, self.options.strict_streams)
 
     def _work(self, store: SegmentStore, plan: Plan, segments: list[tuple[int, int]], found: Survey, predictor: Any,
@@ -274,8 +275,8 @@ class VideoJob:
             with store.joining(self.output) as temporary, tqdm(
                     desc="joining", total=len(plan), unit="frame", disable=not progress, leave=False) as bar:
                 video = self.source.index if isinstance(self.source, VideoSource) else None
-                damaged = join(finished, plan, self.companions, temporary, self.encoding, self.shape, self.span,
-                               matrix, video, bar.update)
+                damaged = join(finished, plan, self.companions, temporary,  # type: ignore[arg-type]  # none is missing
+                               self.encoding, self.shape, self.span, matrix, video, bar.update)
             if damaged:
                 say(f"{damaged} damaged packets of sound or subtitles were left out")
         others = store.remove()

@@ -92,15 +92,16 @@ class Interpolator:
         of, number, image = next(self._decoded)
         assert of == segment, "segments have to be taken to their end, in the order given"
         known = previous.pop(number, None)
-        same = known is not None and np.array_equal(known.image, image)
-        self._window[number] = known if same else _SourceFrame(image)
+        if known is None or not np.array_equal(known.image, image):
+            known = _SourceFrame(image)
+        self._window[number] = known
 
     def _make(self, batch: list[OutputFrame]) -> Iterator[np.ndarray]:
         """Output frames that all come from one pair."""
         first, second = self._window[batch[0].made_as.first], self._window[batch[0].made_as.second]
-        for frame in (first, second):
-            if frame.encoded is None:
-                frame.encoded = self.predictor.encode(frame.image, self.upscale)
+        for source in (first, second):
+            if source.encoded is None:
+                source.encoded = self.predictor.encode(source.image, self.upscale)
         timesteps = list(dict.fromkeys(frame.made_as.timestep for frame in batch))
         made = dict(zip(timesteps, self.predictor.between(first.encoded, second.encoded, list(map(float, timesteps)))))
         for frame in batch:

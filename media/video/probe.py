@@ -2,7 +2,7 @@
 import collections
 import dataclasses
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from common.errors import UserError
@@ -86,9 +86,10 @@ def _survey(source: VideoSource | ImageSequence, threshold: float, by_eye: bool,
 def _increasing(stamps: list[Stamp], source: VideoSource | ImageSequence) -> tuple[list[int], bool]:
     """Strictly increasing times, and whether they are the file's own."""
     usual = max(1, round(1 / (source.rate * source.time_base)))
-    found = [stamp.pts for stamp in stamps]
-    if None not in found:
-        found = _in_order(found, usual)
+    found: Sequence[int | None] = [stamp.pts for stamp in stamps]
+    known = [time for time in found if time is not None]
+    if len(known) == len(found):
+        found = _in_order(known, usual)
     times: list[int] = []
     for time, stamp in zip(found, stamps):
         if time is None or times and time <= times[-1]:

@@ -33,7 +33,9 @@ def relations(frames: Iterable[list[np.ndarray]], threshold: float, depth: int,
         by_eye: look for frames that are alike, too: drawings that are shown for several frames, and come out of a
             lossy codec a little different each time. If not, only repeated frames count as alike.
     """
-    previous = repeated = similar = None
+    previous: np.ndarray | None = None
+    repeated: list[np.ndarray] = []
+    similar: list[np.ndarray] = []
     repeated_index = similar_index = 0
     for index, planes in enumerate(frames):
         small = thumbnail(planes, depth)

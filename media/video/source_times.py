@@ -22,7 +22,7 @@ class SourceTimes:
         cuts: k is in it where a new scene starts with frame k.
         repeats: k: the earlier frame that frame k shows again. Frames between the two repeat the same one.
         alike: the same for frames that only look the same; holds all of `repeats`.
-        numbers: each frame's number in the file, by which it is read; None: they are counted from 0.
+        numbers: each frame's number in the file, by which it is read; none: they are counted from 0.
     """
 
     time_base: Fraction
@@ -31,10 +31,10 @@ class SourceTimes:
     cuts: set[int] = dataclasses.field(default_factory=set)
     repeats: dict[int, int] = dataclasses.field(default_factory=dict)
     alike: dict[int, int] = dataclasses.field(default_factory=dict)
-    numbers: list[int] | None = None
+    numbers: list[int] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.numbers is None:
+        if not self.numbers:
             self.numbers = list(range(len(self.times)))
 
     @property
