@@ -55,7 +55,7 @@ def listed_clips(root: Path, listing: Path) -> list[FrameFolder] | list[PackedCl
 
 def video_folders(root: Path) -> dict[str, Path]:
     """Every folder of images by its name, in the field's layout or right in `root`."""
-    folders = {}
+    folders: dict[str, Path] = {}
     for place in (root, root / "frame"):
         for base in (place, place / "train", place / "valid", place / "test"):
             for folder in sorted(base.iterdir()) if base.is_dir() else ():

@@ -170,4 +170,6 @@ def jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
     """What JPEG leaves of one (H, W, 3) float32 frame in [0, 1]; it is clipped and rounded to 8 bits for it."""
     eight_bits = np.clip(np.rint(frame * 255), 0, 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", eight_bits, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # OpenCV has just written it
+    return decoded.astype(np.float32) / 255

@@ -57,8 +57,10 @@ class DifferenceMeter:
         small = None if frame is None else cv2.resize(frame, None, fx=0.25, fy=0.25,
                                                       interpolation=cv2.INTER_AREA).astype(np.float32)
         if self._begun:
-            known = small is not None and self._previous is not None and small.shape == self._previous.shape
-            self.values.append(round(float(np.abs(small - self._previous).mean()), 3) if known else None)
+            difference = None
+            if small is not None and self._previous is not None and small.shape == self._previous.shape:
+                difference = round(float(np.abs(small - self._previous).mean()), 3)
+            self.values.append(difference)
         self._previous, self._begun = small, True
 
 

@@ -41,7 +41,7 @@ def prepare_adobe240(videos: Path, output: Path, workers: int | None = None, ski
     files = sorted((file for _, files in walk(videos) for file in files), key=natural_key)
     if not files:
         raise UserError(f"{videos} holds no videos ({', '.join(sorted(VIDEOS))})")
-    folders = {}
+    folders: dict[str, Path] = {}
     for file in files:
         if file.stem in folders:
             raise UserError(f"{file} and {folders[file.stem]} would both become {output / file.stem}: rename one")
@@ -64,7 +64,9 @@ def _extract_all(todo: dict[Path, Path], workers: int | None, skip_corrupt: bool
             pass  # reported by the worker, with the others
     pool = concurrent.futures.ProcessPoolExecutor(min(workers or os.cpu_count() or 1, len(todo)), context,
                                                   _start_worker, (counter,))
-    written, problems, shortened = [], [], []
+    written: list[Path] = []
+    problems: list[str] = []
+    shortened: list[str] = []
     try:
         running = {pool.submit(extract, file, folder, skip_corrupt): folder for file, folder in todo.items()}
         with tqdm(total=total, desc="extracting", unit=" frames") as bar:
@@ -100,7 +102,9 @@ def _start_worker(counter) -> None:
 
 def _end_with_parent() -> None:
     """A parent that was killed cannot end its workers, which would write on into the folders of the next call."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+    multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)
 
 
@@ -121,7 +125,8 @@ def extract(file: Path, folder: Path, skip_corrupt: bool = False) -> tuple[bool,
             promised = len(video)
             for frame in video.frames():
                 _, image = cv2.imencode(".png", frame, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
-                (temporary / f"{count}.png").write_bytes(image)  # OpenCV's own writing is silent about a full disk
+                # OpenCV's own writing is silent about a full disk.
+                (temporary / f"{count}.png").write_bytes(image)  # type: ignore[arg-type]
                 count += 1
                 if _decoded is not None:
                     with _decoded.get_lock():

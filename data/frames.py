@@ -52,9 +52,10 @@ class FrameFolder:
         Frames may be numbered in steps (1, 5, 9 ...): the commonest step is the folder's own.
         """
         numbers = [int(file.stem) if file.stem.isdecimal() else _last_number(file.stem) for file in self.files]
-        if len(numbers) < 2 or None in numbers:
+        known = [number for number in numbers if number is not None]
+        if len(numbers) < 2 or len(known) < len(numbers):
             return []
-        steps = np.diff(numbers)
+        steps = np.diff(known)
         step = collections.Counter(steps.tolist()).most_common(1)[0][0]
         if step <= 0:
             return []
@@ -111,7 +112,7 @@ class VideoFile:
         """Presentation times of all frames, in order, from the container: nothing is decoded."""
         with self._open() as container:
             times = [packet.pts for packet in container.demux(video=0) if packet.size and not packet.is_discard]
-        return times if None in times else sorted(times)
+        return times if None in times else sorted(times)  # type: ignore[type-var]
 
     def __len__(self) -> int:
         return len(self._times)
@@ -137,8 +138,8 @@ class VideoFile:
         with self._open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # frame threads would decode far past the frames wanted
-            if seek:
-                container.seek(self._times[indices[0]], stream=stream)
+            if seek and (start := self._times[indices[0]]) is not None:
+                container.seek(start, stream=stream)
             for count, frame in enumerate(container.decode(stream)):
                 index = count if None in position else position.get(frame.pts, -1)
                 # Decoders guess what they cannot read; what is predicted from that is spoilt too, up to a key frame.
@@ -212,7 +213,9 @@ def walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 def ordered_map(pool: concurrent.futures.Executor, function: Callable[[Any], Any], items: Iterable) -> Iterator:
     """`map` in a pool that works ahead only a little. An error of `items` comes after the results before it."""
-    items, waiting, failure = iter(items), collections.deque(), None
+    items = iter(items)
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    failure = None
     while True:
         try:
             waiting.append(pool.submit(function, next(items)))

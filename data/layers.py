@@ -67,7 +67,7 @@ class Layer:
             where = np.stack(_apply(matrix, *pixel_grid(crop, crop)[::-1]), 2) + self.bend * np.float32(u - 0.5)
 
             def sample(image: np.ndarray, kernel: int, border: int) -> np.ndarray:
-                return cv2.remap(image, where, None, kernel, borderMode=border)
+                return cv2.remap(image, where, None, kernel, borderMode=border)  # type: ignore[call-overload]
         colour = sample(texture, cubic, cv2.BORDER_REFLECT_101)
         return colour, None if mask is None else sample(mask, linear, cv2.BORDER_CONSTANT).astype(np.float32) / 255
 
@@ -128,6 +128,7 @@ def _compose(parts: list[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
     """Colours laid over each other by their masks, (crop, crop, 3) uint8."""
     canvas = parts[0][0]
     for colour, mask in parts[1:]:
+        assert mask is not None  # only the background has none
         canvas = canvas + (colour - canvas.astype(np.float32)) * mask[..., None]
     return canvas if canvas.dtype == np.uint8 else np.rint(canvas).astype(np.uint8)
 

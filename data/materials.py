@@ -2,6 +2,7 @@
 import concurrent.futures
 import fnmatch
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ _HELD_OUT = 10     # every tenth photo is for validation
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789&?abdeghkmqrsty"
 
 
-def load_photos(folders: list[Path], split: str, val_photos: list[str] = ()) -> list[np.ndarray]:
+def load_photos(folders: Sequence[Path], split: str, val_photos: Sequence[str] = ()) -> list[np.ndarray]:
     """The images of `folders`, HxWx3 uint8 BGR each, decoded once.
 
     Args:
@@ -87,7 +88,7 @@ def _texture(rng: np.random.Generator) -> np.ndarray:
 
 def draw_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """The outline of a foreground layer: (height, width) uint8, 255 inside, with soft edges and a clear border."""
-    mask = np.zeros((height, width), np.uint8)
+    mask: np.ndarray = np.zeros((height, width), np.uint8)
     size = min(height, width)
     middle = (width // 2, height // 2)
     kind = rng.integers(5)
@@ -116,7 +117,8 @@ def draw_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     else:  # bars: a fence, branches
         for _ in range(int(rng.integers(1, 6))):
             ends = rng.uniform(0.08, 0.92, (2, 2)) * (width, height)
-            cv2.line(mask, *np.round(ends).astype(int).tolist(), 255, int(max(2, size * rng.uniform(0.01, 0.12))),
+            start, end = np.round(ends).astype(int).tolist()
+            cv2.line(mask, start, end, 255, int(max(2, size * rng.uniform(0.01, 0.12))),
                      cv2.LINE_AA)
     softness = rng.choice([0.6, 1.0, 2.5], p=[0.5, 0.35, 0.15])  # in rendering pixels; half that in the frame
     mask = cv2.GaussianBlur(mask, (0, 0), float(softness))

@@ -1,5 +1,5 @@
 """The optical flow that a sample's frames are supervised with: its layout, its augmentation, its estimation."""
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ def reduce_motion(motion: Motion, factor: int) -> Motion:
 
 def _block_means(values: np.ndarray, factor: int) -> np.ndarray:
     """(..., H, W) -> (..., H/factor, W/factor): means over blocks; strided sums are faster than a reshaped mean."""
-    columns = sum(values[..., start::factor] for start in range(factor))
+    columns: Any = sum(values[..., start::factor] for start in range(factor))
     return sum(columns[..., start::factor, :] for start in range(factor)) / np.float32(factor * factor)
 
 
@@ -65,7 +65,7 @@ def estimate_motion(frames: np.ndarray) -> Motion:
     """
     gray = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_BGR2GRAY) for frame in frames]
     height, width = gray[0].shape
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
     flow, confidence = still_motion(height, width)
     rows, columns = pixel_grid(height, width)
     for place, frame in enumerate(gray):

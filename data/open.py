@@ -1,4 +1,5 @@
 """Datasets by name, and mixtures of them."""
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,8 @@ _WHOLE_SYNTHETIC = 256  # pixels: side of the generated frames where whole frame
 
 def open_dataset(name: str, root: str | Path | None, split: str = "train", crop: int | None = 128,
                  list_file: str | Path | None = None, gap: int | tuple[int, ...] | None = None,
-                 photos: str | Path | list[str | Path] = (), skip_corrupt: bool = False, reduce: int = 1,
-                 held_out: float | None = None, val_photos: list[str] = ()) -> Dataset:
+                 photos: str | Path | Sequence[str | Path] = (), skip_corrupt: bool = False, reduce: int = 1,
+                 held_out: float | None = None, val_photos: Sequence[str] = ()) -> Dataset:
     """A dataset of training samples (`data.sample.Sample`).
 
     Args:
@@ -80,9 +81,9 @@ class DatasetSpec:
                             self.gap, self.photos, skip_corrupt, held_out=held_out, val_photos=self.val_photos)
 
 
-def dataset_specs(names: list[str], roots: list[Path], lists: list[str] = (), val_lists: list[str] = (),
-                  gap: list[int] | None = None, held_out: float | None = None, photos: list[Path] = (),
-                  val_photos: list[str] = ()) -> list[DatasetSpec]:
+def dataset_specs(names: list[str], roots: list[Path], lists: Sequence[str] = (), val_lists: Sequence[str] = (),
+                  gap: list[int] | None = None, held_out: float | None = None, photos: Sequence[Path] = (),
+                  val_photos: Sequence[str] = ()) -> list[DatasetSpec]:
     """The datasets that the options `--dataset`, `--data`, `--list`, `--val_list` ... name together.
 
     Args:
@@ -104,7 +105,8 @@ def dataset_specs(names: list[str], roots: list[Path], lists: list[str] = (), va
     def own(text: str | None) -> Path | None:
         return None if text is None or str(text) == OWN_LIST else Path(text)
 
-    places = zip(roots or (), lists or [None] * len(recorded), val_lists or [None] * len(recorded), strict=True)
+    none_given: list[str | None] = [None] * len(recorded)
+    places = zip(roots or (), lists or none_given, val_lists or none_given, strict=True)
     specs = []
     for name in names:
         if name == "synthetic":

@@ -11,6 +11,7 @@ Of the squares, `tiles.npy` holds where each begins in `frames.bin`. A crop deco
 """
 import json
 from pathlib import Path
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -72,8 +73,8 @@ class PackedClip:
         self.path, self.name = root / "frames.bin", entry["name"]
         self.shape = (entry["frames"], entry["height"], entry["width"], 3)
         self.differences = np.asarray(entry["differences"], np.float32)
-        self._offset, self._first_tile, self._tiled = entry["offset"], entry.get("first_tile"), tiled
-        self._mapped = None
+        self._offset, self._first_tile, self._tiled = entry["offset"], entry.get("first_tile", 0), tiled
+        self._mapped: Any = None  # the frames; where they are tiled, the bytes and where each tile begins
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -128,6 +129,14 @@ def open_packed(root: Path) -> list[PackedClip]:
     if size != index["size"]:
         raise UserError(f"{root / 'frames.bin'} has {size} bytes instead of {index['size']}: pack it again")
     return clips
+
+
+@overload
+def reduce_area(frame: np.ndarray, factor: int) -> np.ndarray: ...
+
+
+@overload
+def reduce_area(frame: np.ndarray | TiledFrame, factor: int) -> np.ndarray | TiledFrame: ...
 
 
 def reduce_area(frame: np.ndarray | TiledFrame, factor: int) -> np.ndarray | TiledFrame:

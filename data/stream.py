@@ -38,7 +38,7 @@ class TrainingStream(torch.utils.data.Dataset):
                  flow: bool = False) -> None:
         self.dataset, self.seed, self.degradation, self.flow = dataset, seed, degradation, flow
         self.epoch_length = len(dataset)
-        self._prepared_process = None
+        self._prepared_process: int | None = None
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, ...]:
         self._prepare_worker()

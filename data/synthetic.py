@@ -3,6 +3,7 @@
 A scene is a background and up to four foreground layers (`data.layers`). A layer is a texture with an outline; it
 moves, turns and grows along a smooth path, and some bend as well.
 """
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -32,13 +33,16 @@ class Synthetic(Dataset):
         length: samples called an epoch; a sample's index means nothing, all comes from the generator.
     """
 
-    def __init__(self, crop: int, split: str = "train", photos: list[Path] = (), gap: int = 8,
-                 val_photos: list[str] = (), motion: tuple[float, float] | None = None, length: int = _EPOCH) -> None:
+    crop: int  # never None here
+
+    def __init__(self, crop: int, split: str = "train", photos: Sequence[Path] = (), gap: int | Sequence[int] = 8,
+                 val_photos: Sequence[str] = (), motion: tuple[float, float] | None = None,
+                 length: int = _EPOCH) -> None:
         super().__init__(crop)
         if not isinstance(gap, int):
             gap = max(gap)
         self._gap, self._length, self._still = gap, length, 0.15 if motion is None else 0.0
-        self._motion = motion or tuple(length * crop / 128 for length in _MOVE)
+        self._motion: tuple[float, ...] = motion or tuple(length * crop / 128 for length in _MOVE)
         self._textures = load_photos(photos, split, val_photos) if photos else make_textures(split)
 
     def __len__(self) -> int:
@@ -71,7 +75,8 @@ class Synthetic(Dataset):
             elif rng.random() < 0.5:
                 gain, offset = rng.uniform(0.5, 1.3), rng.uniform(-50, 50)
                 texture = cv2.convertScaleAbs(texture, alpha=gain, beta=max(offset, 0) if gain < 1 else 0)
-            layers.append(Layer(texture, draw_mask(*texture.shape[:2], rng), path,
+            height, width = texture.shape[:2]
+            layers.append(Layer(texture, draw_mask(height, width, rng), path,
                                  _bend(crop, rng) if rng.random() < 0.15 else None))
         return layers
 

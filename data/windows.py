@@ -1,4 +1,5 @@
 """Samples from windows of consecutive frames: what `adobe240`, `vimeo90k` and `folder` have in common."""
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -6,14 +7,14 @@ import numpy as np
 from common.errors import UserError
 from data.base import Dataset
 from data.frames import CorruptFrame
-from data.packed import reduce_area
+from data.packed import TiledFrame, reduce_area
 from data.sample import Triplet
 
 _STILL = 2.0  # grey levels: a crop whose first and last frame differ less hardly moves
 
 
 class FrameSequence(Protocol):
-    """Frames by number. `read` takes ascending numbers and gives HxWx3 uint8 BGR frames."""
+    """Frames by number. `read` takes ascending numbers and gives HxWx3 uint8 BGR frames, or what is cut like them."""
 
     name: str
 
@@ -21,7 +22,7 @@ class FrameSequence(Protocol):
 
     def size(self) -> tuple[int, int]: ...
 
-    def read(self, indices: list[int]) -> list[np.ndarray]: ...
+    def read(self, indices: list[int]) -> Sequence[np.ndarray | TiledFrame]: ...
 
 
 class Windows(Dataset):
@@ -42,8 +43,9 @@ class Windows(Dataset):
         UserError: a clip's frames are smaller than the crop.
     """
 
-    def __init__(self, clips: list[FrameSequence], gaps: tuple[int, ...], allowed: list[np.ndarray], crop: int | None,
-                 reduce: int = 1, crop_tries: int = 1, skip_corrupt: bool = False, uniform: bool = False) -> None:
+    def __init__(self, clips: Sequence[FrameSequence], gaps: tuple[int, ...], allowed: list[np.ndarray],
+                 crop: int | None, reduce: int = 1, crop_tries: int = 1, skip_corrupt: bool = False,
+                 uniform: bool = False) -> None:
         super().__init__(crop, skip_corrupt)
         self.clips, self.gaps = clips, gaps
         self._allowed, self._reduce, self._tries = allowed, reduce, crop_tries
@@ -69,7 +71,7 @@ class Windows(Dataset):
             raise CorruptFrame(f"frames {start} to {start + gap} of {clip.name} differ in size")
         return Triplet(self._crop(frames, clip, rng, augment), middle / gap)
 
-    def _crop(self, frames: list[np.ndarray], clip: FrameSequence, rng: np.random.Generator,
+    def _crop(self, frames: Sequence[np.ndarray | TiledFrame], clip: FrameSequence, rng: np.random.Generator,
               augment: bool) -> np.ndarray:
         height, width = frames[0].shape[:2]
         size = (self.crop, self.crop) if self.crop else (height // 4 * 4, width // 4 * 4)
@@ -94,7 +96,7 @@ class Windows(Dataset):
             if self._counter is None:
                 raise
             return  # its samples will be skipped and counted
-        if min(height, width) < self.crop:
+        if self.crop and min(height, width) < self.crop:
             raise self._too_small(clip, height, width)
 
     def _too_small(self, clip: FrameSequence, height: int, width: int) -> UserError:
@@ -102,7 +104,7 @@ class Windows(Dataset):
                          "use a smaller --crop or leave that clip out")
 
 
-def _cut(frames: list[np.ndarray], top: int, left: int, size: tuple[int, int]) -> np.ndarray:
+def _cut(frames: Sequence[np.ndarray | TiledFrame], top: int, left: int, size: tuple[int, int]) -> np.ndarray:
     return np.stack([frame[top:top + size[0], left:left + size[1]] for frame in frames])
 
 
