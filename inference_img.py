@@ -61,7 +61,7 @@ def interpolate(predictor: Predictor, pair: ImagePair, timesteps: list[float], u
         shown = to_display(image) if animations or visualize else None
         for animation in animations:
             animation.add(shown)
-        if visualize:
+        if visualize and shown is not None:
             write_image(folder / f"visual{index}.png", draw_motion(shown, timesteps[index], *details))
 
 
@@ -93,7 +93,8 @@ def first_and_last(names: list) -> str:
 def main() -> None:
     args = build_parser().parse_args()
     loaded = [load_image(path) for path in args.img]
-    pair = prepare_pair(*(image.pixels for image in loaded), names=tuple(map(str, args.img)))
+    first, second = (image.pixels for image in loaded)
+    pair = prepare_pair(first, second, names=[str(path) for path in args.img])
     notes = [note for image in loaded for note in image.notes]
     colour = common_colour(loaded, args.img, pair, notes)
     suffix = ".exr" if pair.curve else ".png"
@@ -115,7 +116,8 @@ def main() -> None:
         animations = [stack.enter_context(open_animation(path, args.fps)) for path in files]
         predictor = InferenceSettings.from_arguments(args).predictor()
         interpolate(predictor, pair, timesteps, args.upscale, colour, suffix, stage, animations, args.visualize)
-    height, width = predictor.output_size(*pair.frames[0].shape[:2], args.upscale)
+    height, width = pair.frames[0].shape[:2]
+    height, width = predictor.output_size(height, width, args.upscale)
     print(f"Wrote {len(timesteps)} images of {width}x{height} to {args.output}: {first_and_last(images)}")
     if visuals:
         print(f"Wrote their flow, mask and scales to {args.output}: {first_and_last(visuals)}")

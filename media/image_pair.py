@@ -132,8 +132,8 @@ class ImagePair:
         return _rounded(values.clip(lowest, highest), self.alphas[0].dtype)
 
 
-def prepare_pair(image0: np.ndarray, image1: np.ndarray, names: tuple[str, str] = ("the first", "the second"),
-                 ) -> ImagePair:
+def prepare_pair(image0: np.ndarray, image1: np.ndarray,
+                 names: Sequence[str] = ("the first", "the second")) -> ImagePair:
     """Bring two images to one kind: the richer of the two in colour, alpha and depth.
 
     Gray beside colour becomes colour, an image without alpha is opaque, 8 bits beside 16 become 16.
