@@ -5,7 +5,7 @@ from torch import nn
 
 from model.block_input import BlockInput, downsample
 from model.correlation import correlation
-from model.layout import joined
+from model.layout import first_convolution, joined
 from model.routing import SCALES, upload
 from model.warp import select
 
@@ -28,7 +28,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.beta: nn.Parameter | None = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.conv = nn.Sequential(*conv3x3(channels, channels), nn.Conv2d(channels, channels, 3, 1, 1))
         self.prelu = nn.PReLU(channels)
 
@@ -54,7 +54,7 @@ class AggregationBlock(nn.Module):
 
     def at_scale(self, x: BlockInput, scale: int) -> torch.Tensor:
         """Process every sample at 1/`scale` of its size."""
-        return self.process(x.at_scale(scale, self.stem[0].in_channels), scale)
+        return self.process(x.at_scale(scale, first_convolution(self.stem).in_channels), scale)
 
     def forward(self, x: BlockInput, scales: torch.Tensor | int) -> torch.Tensor:
         """Process each sample at its own scale only. `scales`: (N,) on the CPU, of SCALES; or one for all samples."""
@@ -142,7 +142,7 @@ class CorrelationBlock(nn.Module):
             (N, 5, h*scale, w*scale) float32, its flows in low-resolution pixels.
         """
         matches = [correlation(warped0, warped1, self.radius)] if self.radius else []
-        x = joined((feature, state, plane, warped0, warped1, *matches), self.stem[0].in_channels)
+        x = joined((feature, state, plane, warped0, warped1, *matches), first_convolution(self.stem).in_channels)
         feature = self.residual(self.stem(x))
         change = self.to_flow(feature).float()
         change = torch.cat((change[:, :4] * self.scale, change[:, 4:5]), 1)
@@ -153,5 +153,6 @@ def small_start(conv: nn.Conv2d) -> nn.Conv2d:
     """A fresh convolution at a tenth of its usual size: what it is added to decides at first."""
     with torch.no_grad():
         conv.weight.mul_(0.1)
-        conv.bias.zero_()
+        if conv.bias is not None:
+            conv.bias.zero_()
     return conv

@@ -30,7 +30,9 @@ class Capacity:
     """
 
     def __init__(self, model: Network, device: torch.device, tile: int | str | None, bytes_a_value: int):
-        self.model, self.device, self.wanted = model, device, tile or 0
+        self.model, self.device = model, device
+        self.automatic = tile == "auto"
+        self.wanted = 0 if self.automatic else int(tile or 0)
         self.bytes_per_pixel = model.bytes_per_pixel * bytes_a_value // 2
         self._largest: int | None = None  # tile, once the memory has been too small
         self._plans: dict[tuple[int, int], tuple[int, int]] = {}
@@ -75,7 +77,7 @@ class Capacity:
     def _plan(self, pixels: int) -> tuple[int, int]:
         if self.device.type == "cuda":
             return self._by_memory(pixels)
-        if self.wanted == "auto":
+        if self.automatic:
             tile = 0 if pixels <= self.model.whole_pixels else self.model.tile
             return tile, max(1, self.model.batch_pixels // pixels)
         return self.wanted, MOST_TIMESTEPS
@@ -85,6 +87,6 @@ class Capacity:
         free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         room = max(1, int(MEMORY_SHARE * free / self.bytes_per_pixel))  # output pixels
         tile = self.wanted
-        if tile == "auto":
+        if self.automatic:
             tile = 0 if pixels <= room else max(SMALLEST_TILE, math.isqrt(room))
         return tile, min(MOST_TIMESTEPS, max(1, room // (min(pixels, tile**2) if tile else pixels)))

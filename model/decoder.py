@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from model.aggregation import ResidualBlock, SkipBlock, conv3x3, small_start
-from model.layout import joined, pixel_shuffle
+from model.layout import first_convolution, joined, pixel_shuffle
 
 
 class Decoder(nn.Module):
@@ -20,7 +20,7 @@ class Decoder(nn.Module):
         self.to_picture = nn.Conv2d(channels // 2, 12, 3, 1, 1)
 
     def forward(self, timestep_plane: torch.Tensor, warped: torch.Tensor) -> torch.Tensor:
-        x = self.reduce(joined((timestep_plane, warped), self.reduce[0].in_channels))
+        x = self.reduce(joined((timestep_plane, warped), first_convolution(self.reduce).in_channels))
         x = pixel_shuffle(self.expand(self.residual(x)), 2)
         return pixel_shuffle(self.to_picture(x)[:, :12], 2)
 

@@ -30,6 +30,7 @@ class Encoder(nn.Module):
         self.project_eighth = nn.Conv2d(128, channels, 1)
         with torch.no_grad():
             self.normalize.weight.copy_(torch.diag(1 / torch.tensor(IMAGENET_STD))[:, :, None, None])
+            assert self.normalize.bias is not None
             self.normalize.bias.copy_(-torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD))
 
     def train(self, mode: bool = True):

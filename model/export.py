@@ -106,6 +106,7 @@ def _converted(exported: ExportedNetwork, multiple: int) -> Any:
         program = torch.onnx.export(exported, tuple(inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
                                     dynamic_shapes=(sizes, sizes, {0: torch.export.Dim("timesteps")}),
                                     input_names=list(inputs), output_names=["frames"], external_data=False)
+    assert program is not None  # as dynamo=True gives one
     model = program.model_proto
     del model.graph.value_info[:]
     for node in model.graph.node:

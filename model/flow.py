@@ -1,10 +1,12 @@
 """Flow estimation: the iterated blocks that refine both flows and the blending mask (paper, Sec. 3.1)."""
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from model.aggregation import AggregationBlock, ScaleSelector, conv3x3
 from model.block_input import BlockInput, every_other
-from model.layout import pixel_shuffle
+from model.layout import first_convolution, pixel_shuffle
 from model.routing import BY_SELECTOR, Routing, chosen_scales, straight_through_bits
 from model.warp import select
 
@@ -17,11 +19,14 @@ class FlowEstimation(nn.Module):
     bilinear reduction of that to half resolution.
     """
 
+    blocks: Sequence[AggregationBlock]  # an nn.ModuleList, which does not know what it holds
+
     def __init__(self, channels: int, blocks: int):
         super().__init__()
         inputs = 3 * channels + 7
         self.fuse = conv3x3(2 * channels, channels)
-        self.blocks = nn.ModuleList(AggregationBlock(inputs, channels) for _ in range(blocks))
+        self.blocks = nn.ModuleList(  # type: ignore[assignment]
+            AggregationBlock(inputs, channels) for _ in range(blocks))
         self.selector = ScaleSelector(inputs, channels)
         self.to_flow = nn.Conv2d(channels, 6 * 4, 3, 1, 1)
 
@@ -43,7 +48,7 @@ class FlowEstimation(nn.Module):
         for index, block in enumerate(self.blocks):
             x = BlockInput(feature, half_resolution(state), features, owner, timesteps)
             if routing.draws is not None:
-                whole = x.at_scale(1, block.stem[0].in_channels)
+                whole = x.at_scale(1, first_convolution(block.stem).in_channels)
                 bits = straight_through_bits(self.selector(every_other(whole)), routing.draws[index])
                 feature = block.mix(whole, bits[:, 0], bits[:, 1])
                 used.append(chosen_scales(bits))
@@ -59,7 +64,7 @@ class FlowEstimation(nn.Module):
         given = routing.given(index)
         if given is not None:
             return given
-        points = x.at_every_other(self.selector.squeeze[0].in_channels)
+        points = x.at_every_other(first_convolution(self.selector.squeeze).in_channels)
         return chosen_scales(self.selector(points).cpu(), routing.cap)
 
 

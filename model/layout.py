@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 
 def joined(parts: Sequence[torch.Tensor], channels: int) -> torch.Tensor:
@@ -17,6 +18,13 @@ def joined(parts: Sequence[torch.Tensor], channels: int) -> torch.Tensor:
         parts.append(first.new_zeros(1, 1, 1, 1).expand(first.shape[0], missing, *first.shape[2:]))
     # Laid out by hand: `cat` keeps channels-last only if all of the parts have it.
     return torch.cat([part.permute(0, 2, 3, 1) for part in parts], 3).permute(0, 3, 1, 2)
+
+
+def first_convolution(layers: nn.Sequential) -> nn.Conv2d:
+    """The convolution that layers begin with; it knows how many channels they take by now."""
+    first = layers[0]
+    assert isinstance(first, nn.Conv2d)
+    return first
 
 
 def pixel_shuffle(x: torch.Tensor, factor: int) -> torch.Tensor:

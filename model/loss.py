@@ -49,8 +49,9 @@ def flow_loss(flows: list[torch.Tensor], target: torch.Tensor, confidence: torch
     if not flows:
         raise UserError("--flow_loss: this network gives no flow at low resolution after each of its blocks that could "
                         "be supervised; leave it away, or use --network safa_small")
-    return sum(factor ** (len(flows) - 1 - index) * (confidence * _by_frame(flow - target).abs().sum(2)).mean()
-               for index, flow in enumerate(flows))
+    return sum(  # type: ignore[return-value]
+        factor ** (len(flows) - 1 - index) * (confidence * _by_frame(flow - target).abs().sum(2)).mean()
+        for index, flow in enumerate(flows))
 
 
 def end_point_error(flow: torch.Tensor, target: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
@@ -69,6 +70,9 @@ class Perceptual(nn.Module):
     Raises:
         UserError: torchvision's ImageNet weights are neither stored nor to be had.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self):
         super().__init__()

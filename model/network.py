@@ -1,4 +1,5 @@
 """What every network of this project is to the rest of it: low-resolution frames in, enlarged frames between out."""
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -23,11 +24,12 @@ class Prediction(NamedTuple):
 
     def fitted(self, height: int, width: int, size: tuple[int, int]) -> "Prediction":
         """Cut to the top left `height` x `width`, then resized to `size` where that differs."""
-        frames, flow, mask = (None if part is None else part[..., :height, :width] for part in self[:3])
+        frames = self.frames[..., :height, :width]
+        flow, mask = (None if part is None else part[..., :height, :width] for part in (self.flow, self.mask))
         if size != (height, width):
             smaller = size[0] <= height
             frames = F.interpolate(frames, size, mode="bicubic", align_corners=False, antialias=smaller).clamp(0, 1)
-            if flow is not None:
+            if flow is not None and mask is not None:
                 flow = F.interpolate(flow, size, mode="bilinear", align_corners=False)
                 flow = torch.stack((flow[:, 0::2] * (size[1] / width), flow[:, 1::2] * (size[0] / height)), 2)
                 flow = flow.flatten(1, 2)
@@ -141,7 +143,7 @@ class Cost(NamedTuple):
     timesteps: list[float]
 
 
-def upsample(frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
+def upsample(frames: torch.Tensor, size: Sequence[int], peak: int | None = None) -> torch.Tensor:
     """Bicubic enlargement as OpenCV's (a = -0.75, half-pixel centres), of (N, 3, h, w) in [0, 1], in float32.
 
     With `peak` the result is clipped and rounded to whole numbers of 0..peak, as OpenCV does with frames of such

@@ -106,7 +106,8 @@ class Predictor:
     def encode(self, frame: np.ndarray, upscale: float = 4) -> EncodedFrame:
         """Compute a frame's features, once for all the pairs and timesteps it takes part in."""
         _check_frame(frame, upscale)
-        size = self.output_size(*frame.shape[:2], upscale)
+        height, width = frame.shape[:2]
+        size = self.output_size(height, width, upscale)
         peak = PEAKS[frame.dtype]
         # PyTorch converts uint16 on few devices.
         pixels = torch.from_numpy(np.ascontiguousarray(frame, np.int32 if frame.dtype == np.uint16 else None))
@@ -115,7 +116,7 @@ class Predictor:
             inner = self.model.working_frames(pixels, size, None if peak == 1 else peak)
             working = self.model.padded(inner)
         tiles, features = self._capacity.fitting(working, lambda: self._features(working))
-        return EncodedFrame(working, tiles, features, tuple(inner.shape[-2:]), size, frame.dtype)
+        return EncodedFrame(working, tiles, features, (inner.shape[-2], inner.shape[-1]), size, frame.dtype)
 
     def between(self, first: EncodedFrame, second: EncodedFrame, timesteps: Sequence[float],
                 details: list[Details] | None = None, exact: bool = False) -> list[np.ndarray]:
@@ -172,20 +173,27 @@ class Predictor:
         tiles = self._tiles(working)
         return tiles, [self.model.encode(tile.cut(working)) for tile in tiles]
 
+    def _tiled(self, frame: EncodedFrame, tiles: list[Tile]) -> EncodedFrame:
+        """The frame with features for these tiles, which shrink when memory is short."""
+        if frame.tiles == tiles:
+            return frame
+        tiles, features = self._features(frame.working)
+        return frame._replace(tiles=tiles, features=features)
+
     @torch.inference_mode()
     def _between(self, first: EncodedFrame, second: EncodedFrame, timesteps: list[float],
                  details: list[Details] | None, exact: bool) -> list[np.ndarray]:
         tiles = self._tiles(first.working)
-        frames = [frame if frame.tiles == tiles else frame._replace(**dict(zip(("tiles", "features"),
-                  self._features(frame.working)))) for frame in (first, second)]  # tiles shrink when memory is short
+        first, second = (self._tiled(frame, tiles) for frame in (first, second))
         _, at_once = self._capacity.plan(first.working)
         dtype = np.dtype(np.float32) if exact else first.dtype
         downloads, found = [], []
         for start in range(0, len(timesteps), at_once):
             some = timesteps[start:start + at_once]
-            prediction = self._predict(*frames, some, details is not None)
+            prediction = self._predict(first, second, some, details is not None)
             downloads.append(Download(prediction.frames, dtype))  # on its way while the next are computed
             if details is not None:
+                assert prediction.flow is not None and prediction.mask is not None
                 flow = prediction.flow.permute(0, 2, 3, 1).cpu().numpy()
                 mask = prediction.mask[:, 0].cpu().numpy()
                 found += [Details(flow[i], mask[i], [int(block[i]) for block in prediction.scales])
@@ -207,7 +215,8 @@ class Predictor:
             prediction = assemble(first.tiles, predictions, first.working.shape[-2:], self.model, with_details)
         if not with_details:
             prediction = prediction._replace(flow=None, mask=None)
-        return prediction.fitted(*(self.model.factor * side for side in first.inner), first.size)
+        height, width = (self.model.factor * side for side in first.inner)
+        return prediction.fitted(height, width, first.size)
 
 
 class Download:

@@ -2,6 +2,7 @@
 import copy
 import functools
 import os
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,7 @@ def prepare_for_inference(model: Network, device: torch.device, precision: str, 
         widen(model)
         if precision == "fp32":  # cuDNN's default is TensorFloat-32, which has half precision's 10 bits
             torch.backends.cudnn.allow_tf32 = False
-    model = model.to(device, DTYPES[precision], memory_format=torch.channels_last)
+    model = model.to(device, DTYPES[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
     if precision == "bf16" and device.type == "cpu" and not compile:
         replace_prelu(model)
     if compile:
@@ -89,6 +90,7 @@ def widen(model: Network, multiple: int = 8) -> None:
         return  # the layers between would have to be filled up as well
     for conv in model.modules():
         if isinstance(conv, nn.Conv2d):
+            assert conv.bias is not None  # folding has given it one
             inputs, outputs = -conv.in_channels % multiple, -conv.out_channels % multiple
             conv.weight = nn.Parameter(F.pad(conv.weight, (0, 0, 0, 0, 0, inputs, 0, outputs)), requires_grad=False)
             conv.bias = nn.Parameter(F.pad(conv.bias, (0, outputs)), requires_grad=False)
@@ -119,14 +121,17 @@ def fold_residual_scales(model: nn.Module) -> None:
     """Put every residual block's beta into its second convolution."""
     for block in model.modules():
         if isinstance(block, ResidualBlock):
-            last = block.conv[-1]
-            last.weight.mul_(block.beta.view(-1, 1, 1, 1))
-            last.bias.mul_(block.beta.flatten())
+            last, beta = block.conv[-1], block.beta
+            assert isinstance(last, nn.Conv2d) and last.bias is not None and beta is not None
+            last.weight.mul_(beta.view(-1, 1, 1, 1))
+            last.bias.mul_(beta.flatten())
             block.beta = None
 
 
 class MaximumPReLU(nn.Module):
     """PReLU as max(x, slope * x): the same where no slope is above 1, and twice as fast on a CPU in bf16."""
+
+    slopes: torch.Tensor
 
     def __init__(self, slopes: torch.Tensor):
         super().__init__()
@@ -150,14 +155,15 @@ def compile_parts(model: Network) -> None:
     Scales are chosen between them, so no part breaks in two; each scale of a block is compiled apart, for the sizes it
     meets.
     """
-    for block in model.flow.blocks:
+    parts: Any = model  # both networks have an encoder, a flow estimation of blocks and a decoder
+    for block in parts.flow.blocks:
         if isinstance(block, AggregationBlock):
             compiled = {scale: torch.compile(functools.partial(block.process, scale=scale)) for scale in SCALES}
-            block.process = functools.partial(_process_compiled, compiled)
+            block.process = functools.partial(_process_compiled, compiled)  # type: ignore[method-assign]
         else:
             block.compile()
-    model.encoder.compile()
-    model.decoder.compile()
+    parts.encoder.compile()
+    parts.decoder.compile()
 
 
 def _process_compiled(compiled: dict, x: torch.Tensor, scale: int) -> torch.Tensor:

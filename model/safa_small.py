@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from model.block_input import FLOW0, FLOW1, MASK
 from model.decoder import PlainDecoder
 from model.encoder import PlainEncoder
-from model.layout import joined
+from model.layout import first_convolution, joined
 from model.network import UPSCALE, Cost, Network, Prediction, upsample
 from model.routing import BY_SELECTOR, Routing
 from model.safa import blend
@@ -50,7 +50,7 @@ class SAFASmall(Network):
 
     def encode(self, working: torch.Tensor) -> torch.Tensor:
         """Frames (N, 3, h, w) to features (N, channels, h, w) in the network's own precision."""
-        first = self.encoder[0]
+        first = first_convolution(self.encoder)
         return self.encoder(joined([working.to(first.weight.dtype)], first.in_channels))
 
     def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
@@ -59,7 +59,8 @@ class SAFASmall(Network):
         warped0, warped1 = backward_warp(features0, state[:, FLOW0]), backward_warp(features1, state[:, FLOW1])
         mask = torch.sigmoid(state[:, MASK]).to(feature.dtype)
         plane = timesteps.reshape(-1, 1, 1, 1).to(feature.dtype).expand(-1, 1, *feature.shape[2:])
-        residual = self.decoder(joined((feature, warped0, warped1, mask, plane), self.decoder[0].in_channels))
+        residual = self.decoder(joined((feature, warped0, warped1, mask, plane),
+                                       first_convolution(self.decoder).in_channels))
         # Flow, warping and mixing in float32: half precision has no room for the fractions of a long flow.
         large = F.interpolate(state, scale_factor=UPSCALE, mode="bilinear", align_corners=False)
         large = torch.cat((UPSCALE * large[:, :4], large[:, 4:]), 1)

@@ -1,11 +1,13 @@
 """The small network's flow estimation: correlation blocks from coarse to fine, the fine ones only where needed."""
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from model.aggregation import CorrelationBlock, ScaleSelector
 from model.block_input import FLOW0, FLOW1
-from model.layout import joined
+from model.layout import first_convolution, joined
 from model.routing import BY_SELECTOR, SCALES, Routing, chosen_scales, straight_through_bits, upload
 from model.warp import backward_warp, owners, select
 
@@ -22,12 +24,15 @@ class CoarseToFineFlow(nn.Module):
     1 all.
     """
 
+    blocks: Sequence[CorrelationBlock]  # an nn.ModuleList, which does not know what it holds
+
     def __init__(self, channels: int, depth: int):
         super().__init__()
         self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), nn.PReLU(channels))
         # The finest block costs as much as all others together, so it is one residual block shorter.
-        self.blocks = nn.ModuleList(CorrelationBlock(channels, scale, radius, depth if scale > 1 else max(depth - 1, 1))
-                                    for scale, radius in BLOCKS)
+        self.blocks = nn.ModuleList(  # type: ignore[assignment]
+            CorrelationBlock(channels, scale, radius, depth if scale > 1 else max(depth - 1, 1))
+            for scale, radius in BLOCKS)
         self.selector = ScaleSelector(3 * channels + 6, channels)
 
     def forward(self, features0: torch.Tensor, features1: torch.Tensor, timesteps: torch.Tensor,
@@ -77,7 +82,7 @@ class CoarseToFineFlow(nn.Module):
         given = routing.given(0)
         if given is not None:
             return given, None
-        probabilities = self.selector(joined(x.at_scale(4), self.selector.squeeze[0].in_channels))
+        probabilities = self.selector(joined(x.at_scale(4), first_convolution(self.selector.squeeze).in_channels))
         if routing.draws is None:
             return chosen_scales(probabilities.cpu(), routing.cap), None
         bits = straight_through_bits(probabilities, routing.draws[0])

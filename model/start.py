@@ -1,4 +1,6 @@
 """Where training starts from: ImageNet features, and a network that blends before it knows better."""
+from typing import Any
+
 import torch
 
 from common.errors import UserError
@@ -37,17 +39,18 @@ def start_from_blending(model: SAFA, end_logit: float = 4.0) -> None:
     channels of every block carry t - 1/2 and its negative, and the mask's logit is their difference,
     scaled to reach `end_logit` at timestep 0 and minus that at 1.
     """
-    model.decoder.to_picture.weight.zero_()
-    model.decoder.to_picture.bias.zero_()
+    to_picture: Any = model.decoder.to_picture  # Any: torch's containers do not know what they hold
+    to_picture.weight.zero_()
+    to_picture.bias.zero_()
     up, down = 0, 1
     for block in model.flow.blocks:
-        stem = block.stem[0]
+        stem: Any = block.stem[0]
         for channel, sign in ((up, 1.0), (down, -1.0)):
             stem.weight[channel].zero_()
             stem.weight[channel, -1, 1, 1] = sign  # the last input channel is the timestep plane
             stem.bias[channel] = -0.5 * sign
     mask = slice(4 * 4, 5 * 4)  # the flow state's fifth channel, before its pixel shuffle
-    to_flow = model.flow.to_flow
+    to_flow: Any = model.flow.to_flow
     to_flow.weight[mask].zero_()
     to_flow.bias[mask].zero_()
     slope = 2 * end_logit / len(model.flow.blocks)

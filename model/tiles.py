@@ -1,6 +1,6 @@
 """Overlapping tiles over a picture, and weights that blend them without seams."""
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -42,7 +42,7 @@ def _spans(length: int, size: int, overlap: int, multiple: int) -> list[tuple[in
     return [(start, start + size) for start in starts]
 
 
-def assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: tuple[int, int], network: Network,
+def assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: Sequence[int], network: Network,
              with_details: bool) -> Prediction:
     """Blend the tiles' predictions into one; only one tile's exists at a time.
 
@@ -60,16 +60,17 @@ def assemble(tiles: list[Tile], predictions: Iterator[Prediction], size: tuple[i
     rows = blend_weights([(tile.top, tile.bottom) for tile in tiles], height, overlap, device)
     columns = blend_weights([(tile.left, tile.right) for tile in tiles], width, overlap, device)
     sums: list[torch.Tensor] = []
-    scales = []
+    scales: list[torch.Tensor] = []
     for index, (tile, prediction) in enumerate(zip(tiles, predictions)):
-        parts = prediction[:3 if with_details else 1]
+        parts: Sequence[Any] = prediction[:3 if with_details else 1]
         sums = sums or [part.new_zeros(*part.shape[:2], height, width) for part in parts]
         weights = rows[tile.top, tile.bottom][:, None] * columns[tile.left, tile.right]
         for whole, part in zip(sums, parts):
             tile.cut(whole).addcmul_(part, weights)
         if index == len(tiles) // 2:
             scales = prediction.scales
-    return Prediction(*sums, *[None] * (3 - len(sums)), scales)
+    frames, flow, mask = sums if with_details else (sums[0], None, None)
+    return Prediction(frames, flow, mask, scales)
 
 
 def blend_weights(spans: list[tuple[int, int]], length: int, overlap: int,

@@ -57,7 +57,8 @@ def sample_means(images: torch.Tensor, x: torch.Tensor, y: torch.Tensor, owner: 
     if not _in_rows(images):
         samples = [_grid_sample(image, x[..., k, p], y[..., k, p], owner)
                    for k, image in enumerate(images.chunk(together, 1)) for p in range(points)]
-        return torch.cat([sum(samples[k * points:(k + 1) * points]) / points for k in range(together)], 1)
+        return torch.cat([
+            sum(samples[k * points:(k + 1) * points]) / points for k in range(together)], 1)  # type: ignore[misc]
     # Channels-last, each pixel of each image is a row of a table, and each mean a weighted sum of 4 * P rows: just
     # what PyTorch's embedding bag computes. On a CPU that is several times faster than `grid_sample`; on a GPU it
     # keeps type and layout, which `grid_sample` does not, and its gradients are the same in each run.
