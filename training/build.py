@@ -3,6 +3,7 @@ import argparse
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,6 +20,7 @@ from model.loss import Perceptual
 from model.network import Network
 from model.prepare import DTYPES, compile_parts, make_deterministic, resolve_precision
 from model.registry import create_network
+from model.safa import SAFA
 from model.start import load_imagenet_encoder, start_from_blending
 from training.distributed import from_first, join_processes, share_weights
 from training.record import check_changes, compare, what_is_learned
@@ -57,7 +59,7 @@ class Training:
     @property
     def weights(self) -> Network:
         """What validation judges and others are to use."""
-        return self.average.module if self.average else self.model
+        return self.average.module if self.average else self.model  # type: ignore[return-value]
 
     def state(self) -> dict:
         """All that is needed to go on, as `training.state` writes it."""
@@ -91,12 +93,12 @@ def build(args: argparse.Namespace) -> tuple[Training, Callable[[str], None]]:
     learned = what_is_learned(args, batch, steps, dataset)
 
     model = create_model(args, state is not None, processes.first, say)
-    model = model.to(device, memory_format=torch.channels_last).train()
+    model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), args.lr, weight_decay=args.weight_decay,
                                   fused=device.type == "cuda")
     autocast, scaler = set_precision(args, device)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema)) if args.ema else None
-    progress = {"step": 0, "best": float("-inf"), "skipped_steps": 0}
+    progress: dict[str, Any] = {"step": 0, "best": float("-inf"), "skipped_steps": 0}
     if state:
         progress |= restore(state, model, optimizer, scaler, average)
         before = state.get("learned") or {"samples a step": progress["batch"]}  # of earlier versions: that alone
@@ -135,7 +137,7 @@ def create_model(args: argparse.Namespace, resumed: bool, first: bool, say: Call
                             f"{args.settings or 'its usual settings'}")
         return model
     model = create_network(args.network, **args.settings)
-    if resumed or args.network != "safa":  # the rest is about the paper's encoder and flow
+    if resumed or not isinstance(model, SAFA):  # the rest is about the paper's encoder and flow
         return model
     if args.pretrained_encoder != "no" and first:
         say(f"encoder starts from: {load_imagenet_encoder(model, required=args.pretrained_encoder == 'yes')}")

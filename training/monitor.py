@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ class Monitor:
 
     def __init__(self, output: Path, active: bool, step: int, steps: int):
         self.folder = output / "logs"
-        self.writer = self.log = None
+        self.writer: SummaryWriter | None = None
+        self.log: TextIO | None = None
         threading.excepthook = _quiet_about_files
         if active:
             with self._writing():
@@ -49,6 +51,7 @@ class Monitor:
         with contextlib.suppress(UserError) if kind else contextlib.nullcontext(), self._writing():
             if self.writer:
                 self.writer.close()
+            if self.log:
                 self.log.close()
 
     @contextlib.contextmanager
@@ -67,7 +70,7 @@ class Monitor:
         with self._writing():
             self.writer.add_text("run", f"```\n{json.dumps(record, indent=2)}\n```", step)
             for summary in hparams(options, {"val/psnr_ends": 0.0, "val/psnr_between": 0.0}):
-                self.writer.file_writer.add_summary(summary)
+                self.writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
 
     def scalars(self, step: int, group: str, **values: float) -> None:
         if self.writer:
@@ -82,6 +85,7 @@ class Monitor:
             self._note(text)
 
     def _note(self, text: str) -> None:
+        assert self.log is not None
         with self._writing():
             self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
             self.log.flush()
@@ -129,7 +133,7 @@ def _grid(shown: Shown) -> torch.Tensor:
     truth = torch.from_numpy(sample.targets[3:6]).float() / 255
     frame = prediction.frames[1].float().cpu().clamp(0, 1)
     top, error = torch.cat((frame0, frame, truth, frame1), 2), (frame - truth).abs()
-    if prediction.flow is None:
+    if prediction.flow is None or prediction.mask is None:
         return torch.cat((top, torch.cat((error, *[torch.zeros_like(error)] * 3), 2)), 1)
     flow = prediction.flow[1].float().cpu().permute(1, 2, 0).numpy()
     longest = float(np.hypot(flow[..., ::2], flow[..., 1::2]).max())

@@ -43,7 +43,8 @@ def train_step(training: Training, batches: Batches, step: int, stopping: bool) 
         frames = prediction.frames
         loss = three_frame_loss(frames, targets, LOSSES[args.loss])
         if flow:
-            distance = flow_loss(prediction.flows, *(x.flatten(0, 1) for x in flow))
+            true_flow, confidence = (x.flatten(0, 1) for x in flow)
+            distance = flow_loss(prediction.flows, true_flow, confidence)
             loss = loss + flow_weight * distance
             sums[1] += distance.detach() / args.accumulate
         if prediction.effort is not None:

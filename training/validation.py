@@ -1,5 +1,6 @@
 """Validation: PSNR and SSIM on Y, by the benchmarks' own code, beside what bicubic enlargement and blending reach."""
-from typing import NamedTuple
+import contextlib
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +29,8 @@ class Shown(NamedTuple):
 
 @torch.no_grad()
 def validate(model: Network, datasets: list[Dataset], samples: int, processes: Processes, device: torch.device,
-             autocast: torch.autocast, degrade: Degrade | None = None, routing: Routing = BY_SELECTOR,
-             flow: bool = False) -> tuple[dict[str, float], Shown | None]:
+             autocast: contextlib.AbstractContextManager, degrade: Degrade | None = None,
+             routing: Routing = BY_SELECTOR, flow: bool = False) -> tuple[dict[str, float], Shown | None]:
     """Means over `samples` held-out samples, taken from the datasets in turn, evenly spread over each.
 
     The samples are the same in every call, and every one counts once, however many processes share them. `degrade`,
@@ -54,7 +55,8 @@ def validate(model: Network, datasets: list[Dataset], samples: int, processes: P
         with autocast:
             prediction = model(*inputs.split(3, 1), timesteps, routing)
         ours = _scores(prediction.frames, truth.to(device))
-        baseline = _scores(_baseline(sample, truth.shape[2:]), truth)
+        height, width = truth.shape[2:]
+        baseline = _scores(_baseline(sample, (height, width)), truth)
         for row, places in enumerate(PLACES.values()):
             for place in places:
                 if np.isfinite(ours[0][place]) and np.isfinite(baseline[0][place]):
@@ -66,9 +68,9 @@ def validate(model: Network, datasets: list[Dataset], samples: int, processes: P
         if number == 0:
             shown = Shown(sample, prediction)
     model.train(was_training)
-    *sums, error, count = total([*sums.ravel().tolist(), *errors.tolist()], device)
-    figures = {}
-    for name, (psnr, ssim, blending, scored) in zip(PLACES, np.array(sums).reshape(len(PLACES), 4).tolist()):
+    *table, error, count = total([*sums.ravel().tolist(), *errors.tolist()], device)
+    figures: dict[str, float] = {}
+    for name, (psnr, ssim, blending, scored) in zip(PLACES, np.array(table).reshape(len(PLACES), 4).tolist()):
         scored = max(scored, 1)
         figures |= {f"psnr_{name}": psnr / scored, f"ssim_{name}": ssim / scored,
                     f"gain_{name}": (psnr - blending) / scored}
@@ -93,5 +95,6 @@ def _scores(frames: torch.Tensor, truth: torch.Tensor) -> tuple[np.ndarray, np.n
 def _baseline(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
     """The three frames (3, 3, H, W) by bicubic enlargement and blending, in [0, 1]."""
     first, second = sample.inputs.reshape(2, 3, *sample.inputs.shape[1:]).transpose(0, 2, 3, 1)
-    frames = np.stack([bicubic_blend(first, second, timestep, *size) for timestep in (0.0, sample.timestep, 1.0)])
+    timesteps: tuple[Any, ...] = 0.0, sample.timestep, 1.0
+    frames = np.stack([bicubic_blend(first, second, timestep, *size) for timestep in timesteps])
     return torch.from_numpy(frames.clip(0, 1)).permute(0, 3, 1, 2)
