@@ -96,7 +96,7 @@ def pair_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
             pixels = [to_tensor(frame, device) for frame in moving_noise(2, height, width)]
             times = torch.linspace(0, 1, count)[None].to(device)
             routing = BY_SELECTOR if choice == "chosen" else Routing(scale=int(choice))
-            used = []
+            used: list[torch.Tensor] = []
 
             @torch.inference_mode()
             def job(model=model, pixels=pixels, times=times, routing=routing, used=used, size=enlarged):
@@ -129,7 +129,7 @@ def video_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]
             details: list[Details] = []
             first, second = (predictor.encode(frame) for frame in frames[:2])
             predictor.between(first, second, [0, 0.5], details)
-            median, spread = timed(lambda predictor=predictor, frames=frames:
+            median, spread = timed(lambda predictor=predictor, frames=frames:  # type: ignore[misc]
                                    list(predictor.stream(frames, lambda pair: [0, 0.5])), args.runs, device)
             blocks = [detail.scales for detail in details]
             cost = trained.multiply_adds(*enlarged, [*blocks, blocks[-1]])
@@ -173,7 +173,8 @@ def train_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]
     for precision in args.precision:
         peak = matrix_product_rate(device, DTYPES[precision])
         for routing in ("coarse", "learned"):
-            model = load_model(args.model).to(device, memory_format=torch.channels_last).train()
+            model = load_model(args.model)
+            model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
             optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
             inputs, targets = torch.rand(6, 6, 32, 32, device=device), torch.rand(6, 9, 128, 128, device=device)
             times = torch.tensor([[0, 0.5, 1]], device=device).expand(6, 3)
@@ -190,7 +191,7 @@ def train_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]
             row = {"train_step": routing, "batch": 6, "crop": 128, "precision": precision,
                    "device": device_name(device), "seconds": round(median, 3), "spread_percent": round(100 * spread, 1),
                    "peak_memory_mib": peak_memory(device)}
-            if routing == "coarse":  # the backward pass costs twice the forward pass
+            if chosen.scales is not None:  # the selector not asked: the backward pass costs twice the forward pass
                 cost = model.multiply_adds(128, 128, chosen.scales[:, :3].T.tolist())
                 work = 3 * 6 * (2 * cost.frame + cost.pair + sum(cost.timesteps))
                 row["share_of_peak"] = round(2 * work / median / peak, 3)
@@ -246,8 +247,8 @@ def moving_noise(count: int, height: int, width: int) -> list[np.ndarray]:
     torch.manual_seed(0)
     noise = torch.nn.functional.interpolate(torch.rand(1, 3, -(-height // 8), -(-width // 8)), (height, width),
                                             mode="bicubic")
-    noise = (255 * noise.clamp(0, 1)).byte()[0].permute(1, 2, 0).numpy()
-    return [np.roll(noise, (3 * number, 5 * number), (0, 1)) for number in range(count)]
+    image = (255 * noise.clamp(0, 1)).byte()[0].permute(1, 2, 0).numpy()
+    return [np.roll(image, (3 * number, 5 * number), (0, 1)) for number in range(count)]
 
 
 def to_tensor(frame: np.ndarray, device: torch.device) -> torch.Tensor:

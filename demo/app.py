@@ -47,7 +47,9 @@ def between(predictor: Predictor, first: str | None, second: str | None, timeste
         raise UserError("two images are needed: the one before and the one after")
     pair = prepare_pair(read_image(first), read_image(second), names=(Path(first).name, Path(second).name))
     (result, _), = pair.between(predictor, [timestep], upscale)
-    plain = bicubic_blend(*(to_display(read_image(path)) for path in (first, second)), timestep, *result.shape[:2])
+    before, after = (to_display(read_image(path)) for path in (first, second))
+    height, width = result.shape[:2]
+    plain = bicubic_blend(before, after, timestep, height, width)
     file = folder / f"{Path(first).stem}_{timestep:g}_x{upscale:g}{'.exr' if pair.curve else '.png'}"
     write_image(file, result)
     shown = [np.rint(plain).clip(0, 255).astype(np.uint8), to_display(result)]
