@@ -39,3 +39,4 @@ test: venv
 
 lint: venv
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
