@@ -10,7 +10,7 @@ NETWORKS: dict[str, type[Network]] = {network.name: network for network in (SAFA
 
 _FOLDER = Path(__file__).parent / "weights"
 WEIGHTS = {"full": _FOLDER / "safa.safetensors", "small": _FOLDER / "safa_small.safetensors"}
-DEFAULT_WEIGHTS = WEIGHTS["full"]
+DEFAULT_WEIGHTS = WEIGHTS["small"]
 
 
 def create_network(name: str, **settings: int) -> Network:
