@@ -169,7 +169,7 @@ def speed_of(seconds: float, spread: float, frames: int, work: float, peak: floa
 
 
 def train_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
-    """One row per precision and routing: a training step of batch 6, crop 128, three moments."""
+    """One row per precision and routing: a training step of batch 6, crop 128, three timesteps."""
     for precision in args.precision:
         peak = matrix_product_rate(device, DTYPES[precision])
         for routing in ("coarse", "learned"):

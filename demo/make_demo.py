@@ -1,4 +1,4 @@
-"""Make the demo's pictures again: the true frames, and from them the pair that the network gets.
+"""Make the demo's images again: the true frames, and from them the pair that the network gets.
 
     python3 -m demo.make_demo            # about half a minute
 """

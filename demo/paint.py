@@ -1,6 +1,6 @@
 """Drawing on the demo scene's canvases.
 
-Lengths are in pixels of the 1280x720 picture. Canvases are `S` times finer, with `MARGIN` pixels more
+Lengths are in pixels of the 1280x720 image. Canvases are `S` times finer, with `MARGIN` pixels more
 on every side, and hold premultiplied BGRA floats in [0, 1].
 """
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def grid() -> tuple[np.ndarray, np.ndarray]:
-    """y and x of every canvas pixel, in picture pixels."""
+    """y and x of every canvas pixel, in image pixels."""
     y, x = np.mgrid[:CANVAS[0], :CANVAS[1]].astype(np.float32)
     return y / S - MARGIN, x / S - MARGIN
 
@@ -27,7 +27,7 @@ def layer(paint: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
 
 
 def _fixed(points: Points) -> np.ndarray:
-    """Picture coordinates as the fixed-point canvas coordinates that OpenCV draws with (shift = 4)."""
+    """Image coordinates as the fixed-point canvas coordinates that OpenCV draws with (shift = 4)."""
     return np.rint((np.array(points) + MARGIN) * S * 16).astype(np.int32)
 
 

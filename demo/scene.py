@@ -23,14 +23,14 @@ class Layer:
     turn: float = 0.0
     centre: tuple[float, float] = (0.0, 0.0)
 
-    def over(self, picture: np.ndarray, t: float) -> np.ndarray:
-        """The layer as it stands at time `t`, laid over `picture`, (HEIGHT * S, WIDTH * S, 3)."""
+    def over(self, image: np.ndarray, t: float) -> np.ndarray:
+        """The layer as it stands at time `t`, laid over `image`, (HEIGHT * S, WIDTH * S, 3)."""
         matrix = cv2.getRotationMatrix2D((0, 0), -self.turn * t, 1)
         source = (np.array(self.centre) + MARGIN) * S
         target = (np.array(self.centre) + np.array(self.shift) * t) * S
         matrix[:, 2] = target - matrix[:, :2] @ source
         moved = cv2.warpAffine(self.canvas, matrix, (WIDTH * S, HEIGHT * S), flags=cv2.INTER_LINEAR)
-        return moved[..., :3] + (1 - moved[..., 3:]) * picture
+        return moved[..., :3] + (1 - moved[..., 3:]) * image
 
 
 def build(only: Collection[str] = ()) -> list[Layer]:
@@ -55,10 +55,10 @@ def build(only: Collection[str] = ()) -> list[Layer]:
 
 def render(layers: list[Layer], t: float) -> np.ndarray:
     """The scene at time `t` in [0, 1]: (720, 1280, 3) uint8 BGR."""
-    picture = np.zeros((HEIGHT * S, WIDTH * S, 3), np.float32)
+    image = np.zeros((HEIGHT * S, WIDTH * S, 3), np.float32)
     for part in layers:
-        picture = part.over(picture, t)
-    small = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        image = part.over(image, t)
+    small = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     return np.rint(small.clip(0, 1) * 255).astype(np.uint8)
 
 

@@ -15,7 +15,7 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 def _reduction_matrix(size: int, factor: int) -> np.ndarray:
     """(ceil(size / factor), size) float32 matrix that reduces one axis.
 
-    The kernel is stretched by `factor` (antialiasing), the picture is mirrored at its edges, and the
+    The kernel is stretched by `factor` (antialiasing), the image is mirrored at its edges, and the
     weights of each output pixel are normalised to a sum of one.
     """
     outputs = -(-size // factor)
@@ -32,7 +32,7 @@ def _reduction_matrix(size: int, factor: int) -> np.ndarray:
 
 
 def reduce_bicubic(frames: np.ndarray, factor: int = 4) -> np.ndarray:
-    """Reduce pictures as MATLAB's `imresize(x, 1/factor, 'bicubic')` does, without rounding or clipping.
+    """Reduce images as MATLAB's `imresize(x, 1/factor, 'bicubic')` does, without rounding or clipping.
 
     Args:
         frames: (..., H, W, C), any number type; the value range is kept.
@@ -65,7 +65,7 @@ def low_resolution(frames: np.ndarray, factor: int = 4, rounded: bool = False) -
 
 
 def enlarge_bicubic(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Enlarge one HxW[xC] picture with OpenCV's bicubic kernel (a = -0.75); the number type is kept."""
+    """Enlarge one HxW[xC] image with OpenCV's bicubic kernel (a = -0.75); the number type is kept."""
     if frame.shape[:2] == (height, width):
         return frame
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""The upsampling decoder: warped features to the residual picture (paper, Fig. 2)."""
+"""The upsampling decoder: warped features to the residual image (paper, Fig. 2)."""
 import torch
 from torch import nn
 

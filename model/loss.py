@@ -1,4 +1,4 @@
-"""Training losses: what the outputs at timesteps [0, t, 1] are held to; the paper uses plain L1."""
+"""Training losses on the outputs at timesteps [0, t, 1]; the paper uses plain L1."""
 from collections.abc import Callable
 
 import torch
@@ -22,11 +22,11 @@ LOSSES: dict[str, Callable] = {"l1": l1, "charbonnier": charbonnier}
 
 
 def three_frame_loss(frames: torch.Tensor, targets: torch.Tensor, measure: Callable = l1) -> torch.Tensor:
-    """The sum over the three moments of the mean over each moment's frames.
+    """The sum over the three timesteps of the mean over each timestep's frames.
 
     Args:
-        frames: (B*3, 3, H, W) in [0, 1], a sample's moments 0, t, 1 in a row.
-        targets: (B, 9, H, W) in [0, 1], the same moments' true frames stacked.
+        frames: (B*3, 3, H, W) in [0, 1], a sample's timesteps 0, t, 1 in a row.
+        targets: (B, 9, H, W) in [0, 1], the same timesteps' ground truth stacked.
     """
     return 3 * measure(frames, targets.reshape(frames.shape))  # equal numbers of pixels: the mean of the means
 
@@ -65,7 +65,7 @@ def _by_frame(flow: torch.Tensor) -> torch.Tensor:
 
 
 class Perceptual(nn.Module):
-    """L1 between VGG-19 features (relu5_4's convolution) of two pictures (N, 3, H, W), BGR in [0, 1].
+    """L1 between VGG-19 features (relu5_4's convolution) of two images (N, 3, H, W), BGR in [0, 1].
 
     Raises:
         UserError: torchvision's ImageNet weights are neither stored nor to be had.
@@ -87,5 +87,5 @@ class Perceptual(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
     def forward(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        predicted, target = ((picture.flip(1) - self.mean) / self.std for picture in (predicted, target))
+        predicted, target = ((image.flip(1) - self.mean) / self.std for image in (predicted, target))
         return F.l1_loss(self.features(predicted), self.features(target))

@@ -1,4 +1,4 @@
-"""Where training starts from: ImageNet features, and a network that blends before it knows better."""
+"""Where training starts from: ImageNet features, and weights by which a fresh network blends its inputs."""
 from typing import Any
 
 import torch

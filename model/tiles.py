@@ -1,4 +1,4 @@
-"""Overlapping tiles over a picture, and weights that blend them without seams."""
+"""Overlapping tiles over an image, and weights that blend them without seams."""
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -8,23 +8,23 @@ from model.network import Network, Prediction
 
 
 class Tile(NamedTuple):
-    """A window of a picture: rows `top` to `bottom`, columns `left` to `right` (ends excluded)."""
+    """A window of an image: rows `top` to `bottom`, columns `left` to `right` (ends excluded)."""
 
     top: int
     bottom: int
     left: int
     right: int
 
-    def cut(self, picture: torch.Tensor) -> torch.Tensor:
+    def cut(self, image: torch.Tensor) -> torch.Tensor:
         """A view of the window of (..., H, W)."""
-        return picture[..., self.top:self.bottom, self.left:self.right]
+        return image[..., self.top:self.bottom, self.left:self.right]
 
 
 def tile_grid(height: int, width: int, size: int, overlap: int, multiple: int) -> list[Tile]:
-    """Windows of at most `size` that cover the picture, neighbours sharing at least `overlap`.
+    """Windows of at most `size` that cover the image, neighbours sharing at least `overlap`.
 
     All windows have the same size, a multiple of `multiple`, and start at a multiple of it;
-    `height` and `width` are multiples already. size 0 means one window: the whole picture.
+    `height` and `width` are multiples already. size 0 means one window: the whole image.
     """
     if not size:
         return [Tile(0, height, 0, width)]
