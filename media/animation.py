@@ -11,6 +11,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_path
+from media.narrow import reproducible
 
 SLOWEST = 0.01  # frames per second
 
@@ -62,7 +63,6 @@ class _Mp4:
     def __init__(self, container: av.container.OutputContainer, fps: float):
         self._container = container
         self._stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        self._stream.options = {"crf": "16", "preset": "medium"}
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, what players assume for HD
@@ -74,6 +74,7 @@ class _Mp4:
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if not self._count:
             self._stream.height, self._stream.width = even.shape[:2]
+            self._stream.options = dict(reproducible("libx264", even.shape[1], {"crf": "16", "preset": "medium"}))
         image = av.VideoFrame.from_ndarray(even, format="bgr24").reformat(format="yuv420p", dst_colorspace="ITU709")
         image.pts = self._count
         image.time_base = 1 / self._stream.codec_context.framerate

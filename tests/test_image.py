@@ -283,3 +283,11 @@ def test_motion_image_shows_mask_and_flow():
     assert (image[130, 320 + 80] == 255).all() and (image[130, 320 + 240] == 0).all()
     np.testing.assert_array_equal(image[220 + 130, 160], [0, 0, 255])
     assert (image[220 + 130, 320 + 160] == 255).all()
+
+
+@pytest.mark.parametrize("width,estimate", [(45, b"mbtree=0"), (64, b"mbtree=1")])
+def test_narrow_animations_do_without_the_estimate_that_differs_from_run_to_run(tmp_path, width, estimate):
+    """x264 writes its settings into the stream."""
+    with open_animation(tmp_path / "a.mp4", 8) as animation:
+        animation.add(np.zeros((32, width, 3), np.uint8))
+    assert estimate in (tmp_path / "a.mp4").read_bytes()

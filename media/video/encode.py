@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import UserError
 from media.image import write_image
+from media.narrow import reproducible
 from media.video import colour
 from media.video.codecs import Encoding
 from media.video.orientation import turned
@@ -111,10 +112,7 @@ def add_encoder(container, encoding: Encoding, shape: Shape):
         if container.format.name == "mpegts" and codec not in ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"):
             raise ValueError(f"{codec} would be written, but read back by nobody")
         width, height = padded_size(shape.width, shape.height, encoding.pix_fmt)
-        options = dict(encoding.options)
-        if encoding.encoder == "libx265" and width < 64:
-            # x265 writes past the end of a row of blocks (found in 4.1, with and without assembly for AVX-512).
-            options["x265-params"] = ":".join(filter(None, [options.get("x265-params"), "cutree=0"]))
+        options = reproducible(encoding.encoder, width, dict(encoding.options))
         os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes past every log setting
         stream = container.add_stream(encoding.encoder, rate=shape.rate, options=options)
     except ValueError as error:
