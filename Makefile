@@ -1,4 +1,4 @@
-# make demo | test | lint | venv: each builds the environment first if it is missing or out of date.
+# make demo | test | test-slow | lint | venv: each builds the environment first if it is missing or out of date.
 # make demo TORCH=cpu: where it is missing, with PyTorch for CPUs; or cu126, rocm6.4 ...: any name of PyTorch's own
 # indexes. Without TORCH it is the build on PyPI, which brings CUDA on Linux.
 VENV := .venv
@@ -12,7 +12,7 @@ BUILD := $(or $(TORCH),$(if $(filter Linux-x86_64,$(shell uname -s)-$(shell unam
 DOWNLOAD_GB := $(if $(filter cpu,$(BUILD)),0.4,3.1)
 DISK_GB := $(if $(filter cpu,$(BUILD)),2,9)
 
-.PHONY: venv torch demo test lint
+.PHONY: venv torch demo test test-slow lint
 
 venv: $(STAMP)
 
@@ -35,7 +35,10 @@ demo: venv
 	$(PYTHON) -m demo.show $(DEMO)
 
 test: venv
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q -m 'not slow'
+
+test-slow: venv
+	$(PYTHON) -m pytest -q -m slow
 
 lint: venv
 	$(PYTHON) -m ruff check .

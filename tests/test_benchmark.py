@@ -404,6 +404,7 @@ def test_exit_code_and_one_line(tmp_path):
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not VID4.is_dir(), reason="the Vid4 benchmark is not here")
 def test_bicubic_on_vid4(monkeypatch, tmp_path):
     """The published baseline: 23.384 dB over 83 clips, 23.882 at frames that went in and 22.885 between."""

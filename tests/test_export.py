@@ -46,6 +46,7 @@ def exported(request, tmp_path_factory):
     return load_model(folder / "random.safetensors"), folder / "out.onnx"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height,width,number", [(16, 40, 1), (36, 20, 2), (28, 52, 5)])
 def test_onnx_runtime_gives_the_networks_frames(exported, height, width, number):
     import onnxruntime
@@ -61,6 +62,7 @@ def test_onnx_runtime_gives_the_networks_frames(exported, height, width, number)
     np.testing.assert_allclose(found, prediction.frames, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_takes_and_holds_what_tensorrt_reads(exported):
     import onnx
     import onnxruntime
