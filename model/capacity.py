@@ -13,7 +13,8 @@ from model.network import Network
 from model.settings import SMALLEST_TILE
 
 MEMORY_SHARE = 0.8  # of what is free on a GPU: the rest is for fragments, and for who comes later
-MOST_TIMESTEPS = 16  # of a pair in one call
+MOST_TIMESTEPS = 16  # of all pairs in one call
+JOINING = 1.1  # times the memory: what is kept of several pairs' frames until they are joined
 
 TOO_SMALL = "the GPU's memory is too small"
 
@@ -22,6 +23,8 @@ Result = TypeVar("Result")
 
 class Capacity:
     """Decides on tiles and on the number of timesteps in one call, once for each size of frames.
+
+    `joins_pairs`: whether those of several pairs go together.
 
     Args:
         model: gives what "auto" means for it.
@@ -34,6 +37,7 @@ class Capacity:
         self.automatic = tile == "auto"
         self.wanted = 0 if self.automatic else int(tile or 0)
         self.bytes_per_pixel = model.bytes_per_pixel * bytes_a_value // 2
+        self.joins_pairs = device.type == "cuda"  # in one call; caches gain nothing by it
         self._largest: int | None = None  # tile, once the memory has been too small
         self._plans: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -79,7 +83,7 @@ class Capacity:
             return self._by_memory(pixels)
         if self.automatic:
             tile = 0 if pixels <= self.model.whole_pixels else self.model.tile
-            return tile, max(1, self.model.batch_pixels // pixels)
+            return tile, min(MOST_TIMESTEPS, max(1, self.model.batch_pixels // pixels))
         return self.wanted, MOST_TIMESTEPS
 
     def _by_memory(self, pixels: int) -> tuple[int, int]:
@@ -89,4 +93,5 @@ class Capacity:
         tile = self.wanted
         if self.automatic:
             tile = 0 if pixels <= room else max(SMALLEST_TILE, math.isqrt(room))
-        return tile, min(MOST_TIMESTEPS, max(1, room // (min(pixels, tile**2) if tile else pixels)))
+        pixels = min(pixels, tile**2) if tile else pixels
+        return tile, min(MOST_TIMESTEPS, max(1, int(room / JOINING) // pixels))

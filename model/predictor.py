@@ -1,7 +1,10 @@
 """The user's way in: frames in, enlarged frames at any timesteps between them out."""
+import collections
+import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,13 +12,12 @@ import torch
 from common.errors import UserError
 from model.capacity import Capacity
 from model.checkpoint import weights_hash
+from model.download import PEAKS, Download, Packing
 from model.network import Network, Prediction
 from model.prepare import DTYPES, prepare_for_inference, resolve_device, resolve_precision
 from model.routing import Routing, upload
 from model.settings import InferenceSettings
 from model.tiles import Tile, assemble, tile_grid
-
-PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
 
 
 class EncodedFrame(NamedTuple):
@@ -27,6 +29,14 @@ class EncodedFrame(NamedTuple):
     inner: tuple[int, int]  # (h, w) of the working frame before padding
     size: tuple[int, int]  # (H, W) of the frames that come out
     dtype: np.dtype  # of the frames that came in, and go out
+
+
+class Pair(NamedTuple):
+    """Two encoded frames, and the timesteps wanted between them."""
+
+    first: EncodedFrame
+    second: EncodedFrame
+    timesteps: Sequence[float]
 
 
 class Details(NamedTuple):
@@ -67,6 +77,7 @@ class Predictor:
         self._identity = {"network": model.name, "weights_sha256": weights_hash(model)}
         self.model = prepare_for_inference(model, self.device, self.precision, self.settings.compile)
         self._capacity = Capacity(self.model, self.device, self.settings.tile, DTYPES[self.precision].itemsize)
+        self._copying = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | bool | None = None,
@@ -126,14 +137,22 @@ class Predictor:
             details: a list to which one `Details` is added for each frame.
             exact: give float32 in [0, 1], not rounded, whatever the type of the frames that came in.
         """
-        if first.size != second.size or first.dtype != second.dtype:
-            raise UserError(f"the frames of a pair differ: {first.size[1]}x{first.size[0]} {first.dtype} and "
-                            f"{second.size[1]}x{second.size[0]} {second.dtype}")
-        for timestep in timesteps:
-            if not 0 <= timestep <= 1:  # false for nan too
-                raise UserError(f"timestep {timestep} is not between 0 and 1")
-        return self._capacity.fitting(first.working,
-                                      lambda: self._between(first, second, list(timesteps), details, exact))
+        return list(self._frames([(first, second, timesteps)], None, details, exact))
+
+    def frames_between(self, pairs: Iterable[tuple[EncodedFrame, EncodedFrame, Sequence[float]]],
+                       packing: Packing | None = None) -> Iterator[Any]:
+        """The frames of any number of pairs, in order, each pair with its timesteps: what a video is made by.
+
+        On a GPU as many neighbouring pairs go through the network together as its memory holds, and the frames of one
+        call are downloaded while those of the next are computed; so `pairs` is read ahead of what comes out.
+
+        Args:
+            packing: what is wanted of each frame in place of an HxWx3 array, made where the frame was computed.
+
+        Yields:
+            For each timestep an array, or with a packing a list of arrays.
+        """
+        return self._frames(pairs, packing)
 
     def interpolate(self, frame0: np.ndarray, frame1: np.ndarray, timesteps: Sequence[float],
                     upscale: float = 4) -> list[np.ndarray]:
@@ -151,14 +170,20 @@ class Predictor:
         Yields:
             (i + timestep, frame), in order.
         """
-        previous = None
-        for index, frame in enumerate(frames):
-            current = self.encode(frame, upscale)
-            if previous is not None:
-                timesteps = list(timesteps_of_pair(index - 1))
-                for timestep, between in zip(timesteps, self.between(previous, current, timesteps)):
-                    yield index - 1 + timestep, between
-            previous = current
+        times: collections.deque[float] = collections.deque()
+
+        def pairs() -> Iterator[Pair]:
+            previous = None
+            for index, frame in enumerate(frames, -1):
+                current = self.encode(frame, upscale)
+                if previous is not None:
+                    timesteps = list(timesteps_of_pair(index))
+                    times.extend(index + timestep for timestep in timesteps)
+                    yield Pair(previous, current, timesteps)
+                previous = current
+
+        for frame in self._frames(pairs()):
+            yield times.popleft(), frame
 
     def _tiles(self, working: torch.Tensor) -> list[Tile]:
         """Windows of a padded working frame."""
@@ -180,35 +205,73 @@ class Predictor:
         tiles, features = self._features(frame.working)
         return frame._replace(tiles=tiles, features=features)
 
+    def _frames(self, pairs: Iterable[tuple[EncodedFrame, EncodedFrame, Sequence[float]]],
+                packing: Packing | None = None, details: list[Details] | None = None,
+                exact: bool = False) -> Iterator[Any]:
+        in_flight: collections.deque[list[Download]] = collections.deque()
+        for call in self._calls(pairs):
+            launch = functools.partial(self._launch, call, packing, details, exact)
+            in_flight.append(self._capacity.fitting(call[0].first.working, launch))
+            del call, launch  # their frames would stay in memory while the next call's are encoded
+            while len(in_flight) > (1 if self._copying else 0):
+                for download in in_flight.popleft():
+                    yield from download.arrays()
+        for download in itertools.chain.from_iterable(in_flight):
+            yield from download.arrays()
+
+    def _calls(self, pairs: Iterable[tuple[EncodedFrame, EncodedFrame, Sequence[float]]]) -> Iterator[list[Pair]]:
+        """The pairs, as many together as go through the network in one call; those of many timesteps in parts."""
+        call: list[Pair] = []
+        for first, second, timesteps in pairs:
+            _check_pair(first, second, timesteps)
+            _, at_once = self._capacity.plan(first.working)
+            for start in range(0, len(timesteps), at_once):
+                pair = Pair(first, second, timesteps[start:start + at_once])
+                if call and (_number(call) + len(pair.timesteps) > at_once or not _alike(first, call[0].first)):
+                    yield call
+                    call = []
+                call.append(pair)
+                if _number(call) == at_once or not self._capacity.joins_pairs:
+                    yield call
+                    call = []
+        if call:
+            yield call
+
     @torch.inference_mode()
-    def _between(self, first: EncodedFrame, second: EncodedFrame, timesteps: list[float],
-                 details: list[Details] | None, exact: bool) -> list[np.ndarray]:
-        tiles = self._tiles(first.working)
-        first, second = (self._tiled(frame, tiles) for frame in (first, second))
-        _, at_once = self._capacity.plan(first.working)
-        dtype = np.dtype(np.float32) if exact else first.dtype
+    def _launch(self, call: list[Pair], packing: Packing | None, details: list[Details] | None,
+                exact: bool) -> list[Download]:
+        """Compute the frames of pairs that are alike, and send them on their way."""
+        tiles = self._tiles(call[0].first.working)
+        call = [Pair(self._tiled(first, tiles), self._tiled(second, tiles), times) for first, second, times in call]
         downloads, found = [], []
-        for start in range(0, len(timesteps), at_once):
-            some = timesteps[start:start + at_once]
-            prediction = self._predict(first, second, some, details is not None)
-            downloads.append(Download(prediction.frames, dtype))  # on its way while the next are computed
+        for part in self._calls(call):  # more than one if the memory has just been too small for all
+            prediction = self._predict(part, details is not None)
+            dtype = np.dtype(np.float32) if exact else part[0].first.dtype
+            downloads.append(Download(prediction.frames, dtype, packing, self._copying))
             if details is not None:
                 assert prediction.flow is not None and prediction.mask is not None
                 flow = prediction.flow.permute(0, 2, 3, 1).cpu().numpy()
                 mask = prediction.mask[:, 0].cpu().numpy()
                 found += [Details(flow[i], mask[i], [int(block[i]) for block in prediction.scales])
-                          for i in range(len(some))]
-        arrays = [array for download in downloads for array in download.arrays()]
+                          for i in range(len(flow))]
         if details is not None:
             details += found
-        return arrays
+        return downloads
 
-    def _predict(self, first: EncodedFrame, second: EncodedFrame, timesteps: list[float],
-                 with_details: bool) -> Prediction:
-        times = upload(torch.tensor([timesteps], dtype=torch.float32), self.device)
-        predictions = (self.model.interpolate(tile.cut(first.working), tile.cut(second.working), features0, features1,
-                                              times, self.routing)
-                       for tile, features0, features1 in zip(first.tiles, first.features, second.features))
+    def _predict(self, pairs: list[Pair], with_details: bool) -> Prediction:
+        """Frames at all the pairs' timesteps, by one call of the network for each tile."""
+        if len({len(pair.timesteps) for pair in pairs}) > 1:  # the network takes as many of every pair
+            pairs = [Pair(first, second, [time]) for first, second, timesteps in pairs for time in timesteps]
+        times = upload(torch.tensor([list(pair.timesteps) for pair in pairs], dtype=torch.float32), self.device)
+        sides = [pair.first for pair in pairs], [pair.second for pair in pairs]
+        first = pairs[0].first
+
+        def of_tile(index: int, tile: Tile) -> Prediction:
+            working0, working1 = (_joined([tile.cut(frame.working) for frame in side]) for side in sides)
+            features0, features1 = (_joined([frame.features[index] for frame in side]) for side in sides)
+            return self.model.interpolate(working0, working1, features0, features1, times, self.routing)
+
+        predictions = itertools.starmap(of_tile, enumerate(first.tiles))
         if len(first.tiles) == 1:
             prediction = next(predictions)
         else:
@@ -219,31 +282,26 @@ class Predictor:
         return prediction.fitted(height, width, first.size)
 
 
-class Download:
-    """Frames (N, 3, H, W) in [0, 1] on their way to HxWx3 arrays of `dtype` on the host; integers are rounded.
+def _joined(tensors: list[torch.Tensor]) -> torch.Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
-    From a GPU only what is needed is copied, packed, to pinned memory, and nobody waits before `arrays` is called.
-    """
 
-    def __init__(self, frames: torch.Tensor, dtype: np.dtype):
-        self.dtype = dtype
-        frames = frames.permute(0, 2, 3, 1) * PEAKS[dtype]
-        # uint16 through int32: PyTorch converts to it on few devices.
-        kind = {1: torch.uint8, 2: torch.int32, 4: torch.float32}[dtype.itemsize]
-        packed = torch.empty(frames.shape, dtype=kind, device=frames.device)
-        packed.copy_(frames if kind == torch.float32 else frames.round_())
-        self._done = None
-        if frames.device.type == "cuda":
-            packed = packed.to("cpu", non_blocking=True)
-            self._done = torch.cuda.Event()
-            self._done.record()
-        self._packed = packed
+def _number(pairs: list[Pair]) -> int:
+    return sum(len(pair.timesteps) for pair in pairs)
 
-    def arrays(self) -> list[np.ndarray]:
-        """Wait for the frames, and give them."""
-        if self._done is not None:
-            self._done.synchronize()
-        return list(self._packed.cpu().numpy().astype(self.dtype, copy=False))
+
+def _alike(first: EncodedFrame, second: EncodedFrame) -> bool:
+    """Whether they can go through the network together."""
+    return first.size == second.size and first.dtype == second.dtype and first.inner == second.inner
+
+
+def _check_pair(first: EncodedFrame, second: EncodedFrame, timesteps: Sequence[float]) -> None:
+    if not _alike(first, second):
+        raise UserError(f"the frames of a pair differ: {first.size[1]}x{first.size[0]} {first.dtype} and "
+                        f"{second.size[1]}x{second.size[0]} {second.dtype}")
+    for timestep in timesteps:
+        if not 0 <= timestep <= 1:  # false for nan too
+            raise UserError(f"timestep {timestep} is not between 0 and 1")
 
 
 def _check_frame(frame: np.ndarray, upscale: float) -> None:

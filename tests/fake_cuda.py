@@ -73,10 +73,12 @@ class FakeCuda(TorchDispatchMode):
                      "max_memory_allocated": lambda device=None: self.peak,
                      "reset_peak_memory_stats": lambda device=None: None,
                      "synchronize": lambda device=None: self._wait("synchronize"),
-                     "Event": lambda: mock.Mock(synchronize=lambda: self._wait("event"))}
+                     "Stream": lambda device=None: mock.Mock(record_event=self._event),
+                     "current_stream": lambda device=None: mock.Mock(), "stream": contextlib.nullcontext}
             for name, function in asked.items():
                 self._stack.enter_context(mock.patch.object(torch.cuda, name, function))
             self._stack.enter_context(mock.patch.object(torch.Tensor, "pin_memory", lambda tensor, device=None: tensor))
+            self._stack.enter_context(mock.patch.object(torch.Tensor, "record_stream", lambda tensor, stream: None))
         return super().__enter__()
 
     def __exit__(self, *error):
@@ -174,6 +176,9 @@ class FakeCuda(TorchDispatchMode):
 
     def _lifted(self, tensor):
         return tensor if isinstance(tensor, FakeTensor) else self._fake.from_tensor(tensor, static_shapes=True)
+
+    def _event(self):
+        return mock.Mock(synchronize=lambda: self._wait("event"))
 
     def _wait(self, what):
         self.waits.append(f"{what} at {_caller()}")

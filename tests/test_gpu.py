@@ -2,6 +2,7 @@
 import contextlib
 from unittest import mock
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -10,8 +11,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from common.errors import UserError
 from media.image import write_image
+from media.video.colour import Colour
 from media.video.job import Options, VideoJob
+from media.video.packing import Packing
 from model import SAFA, Predictor, SAFASmall
+from model.capacity import JOINING
+from model.download import Download
 from model.loss import three_frame_loss
 from model.network import Network
 from model.prepare import make_deterministic, prepare_for_inference, resolve_device, resolve_precision, widen
@@ -125,16 +130,57 @@ def test_out_of_memory_takes_smaller_tiles_and_says_so(capsys):
     assert ["--tile 400" in said[0], "--tile 256" in said[1]] == [True, True]
 
 
-def test_the_whole_video_job_keeps_to_its_device(tmp_path):
-    source = tmp_path / "frames"
+@NETWORKS
+def test_pairs_of_a_video_share_calls(kind, monkeypatch):
+    """Fewer kernels and fewer waits for each frame."""
+    kernels, waits = {}, {}
+    for most in (1, 16):
+        monkeypatch.setattr("model.capacity.MOST_TIMESTEPS", most)
+        with FakeCuda() as gpu:
+            predictor = Predictor(network(kind), device="cuda", precision="bf16")
+            gpu.reset()
+            assert len(list(predictor.stream(black(16, 16, 9), lambda pair: [0.0, 0.5]))) == 16
+        kernels[most], waits[most] = sum(gpu.kernels.values()), len(gpu.waits)
+        assert not gpu.layout_copies
+    assert kernels[16] < kernels[1] / 5 and waits[16] == 1 + predictor.model.blocks == waits[1] / 16
+
+
+@NETWORKS
+def test_memory_of_several_pairs_is_what_they_are_planned_by(kind):
+    model = network(kind, **({"channels": 80, "blocks": 2} if kind is SAFA else {"channels": 64}))
+    with FakeCuda(lambda shape, dtype: torch.ones(shape, dtype=dtype)) as gpu:
+        predictor = Predictor(model, device="cuda", precision="bf16", tile=0)
+        list(predictor.stream(black(108, 192, 9), lambda pair: [0.5]))
+    assert 0.8 < gpu.peak / (16 * 108 * 192 * 8) / model.bytes_per_pixel / JOINING <= 1
+
+
+@pytest.mark.parametrize("dtype,options", [(np.uint8, {"png": True}), (np.uint8, {"codec": "ffv1", "montage": True}),
+                                           (np.uint8, {"codec": "ffv1", "pix_fmt": "yuv420p"}),
+                                           (np.uint16, {"codec": "ffv1", "pix_fmt": "yuv420p10le"})])
+def test_the_whole_video_job_keeps_to_its_device(tmp_path, dtype, options, monkeypatch):
+    """Each call's frames are on their way before the next call is waited for, once; colours are converted there."""
+    source, output = tmp_path / "frames", tmp_path / ("out" if "png" in options else "out.mkv")
     source.mkdir()
-    for number, frame in enumerate(black(16, 24, 3)):
-        write_image(source / f"{number}.png", frame)
-    job = VideoJob(source, tmp_path / "out", Options(png=True, multi=3))
-    with FakeCuda(drawn()):
-        predictor = Predictor(network(SAFA), device="cuda", precision="bf16")
-        job.run(predictor, predictor.identity())
-    assert len(list((tmp_path / "out").iterdir())) >= 7
+    for number in range(9):  # no two alike, which would be one frame shown for longer
+        write_image(source / f"{number}.png", np.full((16, 24, 3), 20 * number * np.iinfo(dtype).max // 255, dtype))
+    monkeypatch.setattr("model.capacity.MOST_TIMESTEPS", 4)
+    order, arrays = [], Download.arrays
+    monkeypatch.setattr(Download, "arrays", lambda self: order.append("frames") or arrays(self))
+    if "pix_fmt" in options:
+        monkeypatch.setattr(Packing, "image", None)  # the conversion of an image on the host
+    with FakeCuda(drawn()) as gpu:
+        predictor = Predictor(network(SAFA), device="cuda", precision="bf16", scale_cap=4)
+        interpolate = predictor.model.interpolate
+        monkeypatch.setattr(predictor.model, "interpolate", lambda *args: order.append("call") or interpolate(*args))
+        gpu.reset()
+        VideoJob(source, output, Options(**options)).run(predictor, predictor.identity())
+    # Seven pairs of two timesteps and one of three, at most four together: 2 + 2 + 2 + 1 + 1 pairs.
+    assert order == ["call"] + 4 * ["call", "frames"] + ["frames"] and len(gpu.waits) == 5, gpu.waits
+    if "png" in options:
+        assert len(list(output.iterdir())) == 18
+    else:
+        with av.open(str(output)) as container:
+            assert len(list(container.decode(video=0))) == 18
 
 
 @NETWORKS
@@ -224,6 +270,21 @@ class TestOnAGPU:
         frames = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.uint8)
         one, other = (Predictor(network(kind), device="cuda").interpolate(*frames, [0.3, 0.5]) for _ in range(2))
         assert np.array_equal(one, other)
+
+    @NETWORKS
+    def test_several_pairs_together_give_the_frames_of_each_alone(self, kind):
+        frames = np.random.default_rng(0).integers(0, 255, (5, 24, 32, 3)).astype(np.uint8)
+        predictor = Predictor(network(kind), device="cuda", precision="fp32")
+        alone = [frame for pair in zip(frames, frames[1:]) for frame in predictor.interpolate(*pair, [0.0, 0.4])]
+        together = [frame for _, frame in predictor.stream(frames, lambda pair: [0.0, 0.4])]
+        assert np.abs(np.stack(alone).astype(int) - together).max() <= 1
+
+    @pytest.mark.parametrize("pix_fmt,peak", [("yuv420p", 255), ("yuv420p10le", 65535), ("nv12", 65535), ("gbrp", 255)])
+    def test_colours_are_converted_to_the_codes_of_the_cpu(self, pix_fmt, peak):
+        frames = torch.randint(0, peak + 1, (2, 3, 64, 64)).float()
+        packing = Packing(pix_fmt, Colour(1, False), 64, 64)
+        for one, other in zip(packing.planes(frames, peak), packing.planes(frames.cuda(), peak)):
+            assert torch.equal(one, other.cpu())
 
     def test_out_of_memory_goes_on_with_smaller_tiles(self):
         predictor = Predictor(network(SAFA), device="cuda", tile=0)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from common.errors import UserError
-from model import SAFA, Predictor
+from model import SAFA, Predictor, SAFASmall
+from model.capacity import Capacity
 from model.start import start_from_blending
 from model.tiles import blend_weights, tile_grid
 
@@ -65,6 +66,71 @@ def test_timesteps_at_once_or_one_by_one_in_any_order(predictor):
     for timestep, frame in zip([0.75, 0.0, 0.25], together):
         alone = predictor.interpolate(*pair, [timestep])[0]
         assert np.abs(alone.astype(int) - frame).max() <= 1
+
+
+def counted(monkeypatch, predictor):
+    """The shapes (pairs, timesteps) that the network is called with from here on."""
+    shapes, interpolate = [], predictor.model.interpolate
+    monkeypatch.setattr(predictor.model, "interpolate",
+                        lambda *args: shapes.append(tuple(args[4].shape)) or interpolate(*args))
+    return shapes
+
+
+@pytest.mark.parametrize("tile", ["auto", 256])
+@pytest.mark.parametrize("kind", [SAFA, SAFASmall])
+def test_several_pairs_in_one_call_give_the_frames_of_each_alone(kind, tile, monkeypatch):
+    """As on a GPU: pairs go together as long as there is room, and where the size changes a new call begins."""
+    torch.manual_seed(0)
+    model = random_model() if kind is SAFA else SAFASmall(16, 1, 1, 1).eval()
+    predictor = Predictor(model, device="cpu", precision="fp32", tile=tile)
+    sequence, others = frames(16, 16, count=5), frames(16, 24, np.uint16, seed=1)
+    wanted = [[0.0, 0.5], [0.25, 0.75], [0.5], [0.1, 0.2, 0.3]]
+    pairs = [*zip(sequence, sequence[1:], wanted), (*others, [0.5])]
+    expected = [frame for pair in pairs for frame in predictor.interpolate(*pair)]
+
+    predictor._capacity.joins_pairs = True
+    monkeypatch.setattr(Capacity, "plan", lambda self, working, plan=Capacity.plan: (plan(self, working)[0], 5))
+    shapes = counted(monkeypatch, predictor)
+    encoded = ((predictor.encode(first), predictor.encode(second), times) for first, second, times in pairs)
+    found = list(predictor.frames_between(encoded))
+    assert len(found) == 9
+    for one, other in zip(found, expected):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        assert np.abs(one.astype(int) - other).max() <= (1 if one.dtype == np.uint8 else 257)
+    # Five timesteps of three pairs, not as many of each; then three of one; then another size.
+    assert shapes == [(5, 1), (1, 3), (1, 1)]
+    shapes.clear()
+    found = list(predictor.stream(sequence, lambda pair: [0.25, 0.5]))
+    assert shapes == [(2, 2), (2, 2)] and [time for time, _ in found] == [i + t for i in range(4) for t in (0.25, 0.5)]
+
+
+def test_a_cpu_works_pair_by_pair_and_gives_frames_at_once(predictor, monkeypatch):
+    """Nothing is read ahead: who feeds frames as they come gets the new ones as soon as they can be made."""
+    shapes = counted(monkeypatch, predictor)
+    read = []
+    stream = predictor.stream((read.append(1) or frame for frame in frames(16, 16, count=3)), lambda pair: [0.0, 0.5])
+    assert [next(stream)[0], len(read)] == [0.0, 2] and [next(stream)[0], next(stream)[0], len(read)] == [0.5, 1.0, 3]
+    assert shapes == [(1, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_packing_is_given_the_numbers_of_the_frames(predictor, dtype, monkeypatch):
+    """In strips of an even number of rows; what it makes of them is joined, and there is a list for each frame."""
+    monkeypatch.setattr("model.download.STRIP", 4 * 16)
+    first, second = (predictor.encode(frame, 1) for frame in frames(13, 16, dtype))
+    expected, rows = predictor.between(first, second, [0.25, 0.75]), []
+
+    def packing(strip, peak):
+        rows.append(strip.shape[2])
+        assert peak == np.iinfo(dtype).max and strip.dtype == torch.float32
+        kind = torch.uint8 if peak == 255 else torch.int32
+        return strip[:, 0].to(kind).to(torch.uint8 if peak == 255 else torch.int16), strip[:, 1:, ::2].mean((1, 3))
+
+    found = list(predictor.frames_between([(first, second, [0.25, 0.75])], packing))
+    assert rows == [4, 4, 4, 1] and len(found) == 2
+    for (blue, means), frame in zip(found, expected):
+        assert blue.dtype == dtype and (blue == frame[..., 0]).all()
+        assert np.allclose(means, frame[::2, :, 1:].mean((1, 2)))
 
 
 def test_stream_encodes_each_frame_once(predictor, monkeypatch):

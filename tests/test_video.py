@@ -11,6 +11,7 @@ from video_files import (
     BlendPredictor,
     decode,
     end_of,
+    from_bgr,
     level_picture,
     levels,
     moving_picture,
@@ -94,7 +95,7 @@ def test_colours_come_out_as_tagged(tmp_path, matrix, full):
     picture = np.zeros((32, 48, 3), np.uint8)
     picture[:] = (40, 90, 200)
     described = colour.Colour(matrix, full)
-    frames = [colour.from_bgr(picture, "yuv444p", described) for _ in range(2)]
+    frames = [from_bgr(picture, "yuv444p", described) for _ in range(2)]
     source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", pix_fmt="yuv444p",
                          tags={"colorspace": matrix, "color_range": 2 if full else 1})
     run(source, tmp_path / "b.mkv", codec="ffv1")
@@ -280,10 +281,10 @@ def test_second_process_on_the_same_output_is_refused(tmp_path):
     job, second = (VideoJob(source, tmp_path / "b.mp4", Options(upscale=1)) for _ in range(2))
 
     class Reenter(BlendPredictor):
-        def between(self, *arguments):
+        def frames_between(self, *arguments):
             with pytest.raises(UserError, match="another process"):
                 second.run(BlendPredictor())
-            return super().between(*arguments)
+            return super().frames_between(*arguments)
 
     job.run(Reenter())
     assert len(decode(tmp_path / "b.mp4")) == 8

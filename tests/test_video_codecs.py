@@ -2,7 +2,7 @@
 import av
 import numpy as np
 import pytest
-from video_files import run, write_levels, write_video
+from video_files import from_bgr, run, write_levels, write_video
 
 from common.errors import UserError
 from media.video import codecs, colour, hdr
@@ -92,7 +92,7 @@ def test_ten_bits_in_hardware(codec, deep):
 def test_ten_bits_are_the_same_in_both_packings():
     image = np.random.default_rng(0).integers(0, 65536, (12, 16, 3)).astype(np.uint16)
     described = colour.Colour(9, False)
-    planar, packed = (colour.from_bgr(image, name, described) for name in ("yuv420p10le", "p010le"))
+    planar, packed = (from_bgr(image, name, described) for name in ("yuv420p10le", "p010le"))
     rows = np.frombuffer(packed.planes[0], np.uint16).reshape(12, -1)[:, :16]
     assert (rows >> 6 == colour.samples(planar)[0]).all()  # the upper ten bits
     assert (colour.to_bgr(packed, described) == colour.to_bgr(planar, described)).all()

@@ -3,12 +3,14 @@ import av
 import cv2
 import numpy as np
 import pytest
-from video_files import moving_picture
+import torch
+from video_files import from_bgr, moving_picture
 
 from common.errors import UserError
 from media.video import colour, scene_cuts
 from media.video.codecs import choose_encoding
-from media.video.encode import fit_depth, padded_size
+from media.video.encode import padded_size
+from media.video.packing import Packing
 
 FORMATS = [("yuv420p", 8), ("yuv422p", 8), ("yuv444p", 8), ("nv12", 8), ("yuv420p10le", 10), ("yuv422p10le", 10),
            ("yuv444p12le", 12)]
@@ -35,7 +37,7 @@ def test_codes_are_those_of_the_standard(matrix, kr, kb, full):
             peak = np.iinfo(dtype).max
             picture = np.empty((height, width, 3), dtype)
             picture[:] = random.integers(0, peak + 1, 3)
-            frame = colour.from_bgr(picture, pix_fmt, described)
+            frame = from_bgr(picture, pix_fmt, described)
             assert frame.format.name == pix_fmt
             planar = frame.reformat(format="yuv420p") if pix_fmt == "nv12" else frame
             stored = [plane[-1, -1] for plane in colour.samples(planar)]
@@ -50,9 +52,52 @@ def test_codes_are_those_of_the_standard(matrix, kr, kb, full):
 def test_every_colour_gets_the_nearest_code():
     picture = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)
     for matrix, kr, kb in ((1, 0.2126, 0.0722), (6, 0.299, 0.114)):
-        stored = colour.samples(colour.from_bgr(picture, "yuv444p", colour.Colour(matrix, False)))
+        stored = colour.samples(from_bgr(picture, "yuv444p", colour.Colour(matrix, False)))
         for plane, expected in zip(stored, codes(*np.moveaxis(picture / 255, 2, 0), kr, kb, 8, False)):
             assert np.abs(plane - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("dtype, pix_fmt, bits, error", [(np.uint8, "yuv420p", 8, 0.006), (np.uint8, "nv12", 8, 0.006),
+                                                         (np.uint16, "yuv420p10le", 10, 1e-4),
+                                                         (np.uint16, "p010le", 10, 1e-4),
+                                                         (np.uint8, "yuv420p10le", 10, 1e-4)])
+def test_halved_chroma_against_a_plain_loop(dtype, pix_fmt, bits, error):
+    """Rounded codes, then 1-2-1 over the columns and the mean of two rows, the ends repeated, halves up."""
+    peak = np.iinfo(dtype).max
+    picture = np.random.default_rng(0).integers(0, peak + 1, (7, 9, 3)).astype(dtype)
+    exact = np.stack(codes(*np.moveaxis(picture / peak, 2, 0), 0.2126, 0.0722, bits, False))
+    sure = np.abs(exact % 1 - 0.5) > error  # coefficients have only so many digits
+    full = np.floor(exact + 0.5).astype(int)
+    stored = [plane.astype(int) for plane in colour.samples(from_bgr(picture, pix_fmt, colour.Colour(1, False)))]
+    if len(stored) == 2:
+        luma, both = stored
+        stored = [luma[:, :9], both[:, 0:10:2], both[:, 1:10:2]]
+    if pix_fmt == "p010le":
+        assert all((plane % 64 == 0).all() for plane in stored)
+        stored = [plane // 64 for plane in stored]
+    assert (stored[0] == full[0])[sure[0]].all() and sure.mean() > 0.9
+    for plane, whole, certain in zip(stored[1:], full[1:], sure[1:]):
+        assert plane.shape == (4, 5)
+        for y, x in np.ndindex(4, 5):
+            rows, columns = [2 * y, min(2 * y + 1, 6)], [max(2 * x - 1, 0), 2 * x, 2 * x, min(2 * x + 1, 8)]
+            if certain[np.ix_(rows, columns)].all():
+                assert plane[y, x] == (whole[np.ix_(rows, columns)].sum() + 4) // 8
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gbrp"])
+def test_strips_of_a_frame_are_the_frame(pix_fmt):
+    packing = Packing(pix_fmt, colour.Colour(1, False), 9, 7)
+    frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 7, 9))).float()
+    whole = packing.planes(frames, 255)
+    strips = zip(*(packing.planes(frames[:, :, top:bottom], 255) for top, bottom in ((0, 2), (2, 6), (6, 7))))
+    assert all(torch.equal(plane, torch.cat(parts, 1)) for plane, parts in zip(whole, strips, strict=True))
+
+
+def test_smaller_frames_get_their_end_repeated():
+    packing = Packing("yuv420p", colour.Colour(1, False), 10, 8)
+    picture = moving_picture(0, 9, 7)
+    padded = from_bgr(np.pad(picture, ((0, 1), (0, 1), (0, 0)), mode="edge"), "yuv420p", colour.Colour(1, False))
+    assert all((a == b).all() for a, b in zip(colour.samples(packing.image(picture)), colour.samples(padded)))
 
 
 def test_chroma_does_not_wander():
@@ -63,7 +108,7 @@ def test_chroma_does_not_wander():
     described = colour.Colour(1, False)
     for turn in (lambda x: x, lambda x: np.ascontiguousarray(x.transpose(1, 0, 2))):
         start = turn(picture)
-        back = colour.to_bgr(colour.from_bgr(start, "yuv420p", described), described)
+        back = colour.to_bgr(from_bgr(start, "yuv420p", described), described)
         assert np.abs(back.astype(float).mean((0, 1)) - start.mean((0, 1))).max() < 2
         assert np.abs(back.astype(int) - start)[:8, :8].max() <= 2
 
@@ -71,17 +116,19 @@ def test_chroma_does_not_wander():
 def test_gray_and_rgb_formats():
     described = colour.Colour(1, True)
     picture = np.repeat(np.arange(60, dtype=np.uint8).reshape(6, 10, 1) * 4, 3, 2)
-    gray = colour.from_bgr(picture, "gray", described)
+    gray = from_bgr(picture, "gray", described)
     assert np.abs(colour.to_bgr(gray, described).astype(int) - picture).max() <= 1
-    rgb = colour.from_bgr(picture, "gbrp", described)
+    rgb = from_bgr(picture, "gbrp", described)
     assert (colour.to_bgr(rgb, described) == picture).all()
 
 
 def test_depths():
     ramp = np.arange(256, dtype=np.uint8).reshape(1, -1, 1).repeat(3, 2)
-    wide = fit_depth(ramp, 10)
-    assert wide.dtype == np.uint16 and wide[0, 255, 0] == 65535
-    assert (fit_depth(wide, 8) == ramp).all()
+    wide = from_bgr(ramp, "bgr48le", colour.Colour(1, False)).to_ndarray()
+    assert wide.dtype == np.uint16 and (wide == ramp * 257.0).all()
+    for off in (-128, 0, 128):  # half a step away is rounded to it
+        near = np.clip(wide.astype(int) + off, 0, 65535).astype(np.uint16)
+        assert (from_bgr(near, "bgr24", colour.Colour(1, False)).to_ndarray() == ramp).all()
     assert colour.depth_of(av.VideoFormat("yuva444p12le")) == 12 and colour.has_alpha(av.VideoFormat("yuva444p12le"))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from media.video.job import VideoJob
 from media.video.options import Options
+from media.video.packing import Packing
 
 
 class BlendPredictor:
@@ -31,14 +32,16 @@ class BlendPredictor:
         size = round(frame.shape[1] * upscale), round(frame.shape[0] * upscale)
         return len(self.encoded) - 1, cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
 
-    def between(self, first, second, timesteps, details=None):
-        if self.stop_after is not None and len(self.made) >= self.stop_after:
-            limit = time.monotonic() + 20
-            while not self.ready() and time.monotonic() < limit:
-                time.sleep(0.005)
-            raise KeyboardInterrupt
-        self.made += [(first[0], second[0], t) for t in timesteps]
-        return [cv2.addWeighted(first[1], 1 - t, second[1], t, 0) for t in timesteps]
+    def frames_between(self, pairs, packing=None):
+        for first, second, timesteps in pairs:
+            if self.stop_after is not None and len(self.made) >= self.stop_after:
+                limit = time.monotonic() + 20
+                while not self.ready() and time.monotonic() < limit:
+                    time.sleep(0.005)
+                raise KeyboardInterrupt
+            for timestep in timesteps:
+                self.made.append((first[0], second[0], timestep))
+                yield cv2.addWeighted(first[1], 1 - timestep, second[1], timestep, 0)
 
 
 def level_picture(level: int, width: int = 48, height: int = 32) -> np.ndarray:
@@ -57,6 +60,11 @@ def moving_picture(position: float, width: int = 48, height: int = 32, seed: int
     texture = cv2.resize(noise, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     matrix = np.float32([[1, 0, position - 8], [0, 1, 0]])
     return cv2.warpAffine(texture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+def from_bgr(picture, pix_fmt, described):
+    """A BGR picture as an `av.VideoFrame`."""
+    return Packing(pix_fmt, described, picture.shape[1], picture.shape[0]).image(picture)
 
 
 def write_video(path, pictures, times=None, time_base=Fraction(1, 25), codec="libx264", pix_fmt="yuv420p", options=None,

@@ -1,4 +1,4 @@
-"""Video frames to BGR arrays and back, by the colour matrix and range the video is tagged with.
+"""Video frames to BGR arrays, by the colour matrix and range the video is tagged with; `media.video.packing` goes back.
 
 libav only unpacks and packs pixel formats here. The matrices and the chroma resampling are written out: its
 own conversion is wrong by up to three code values at 10 bits, and shifts the chroma by half a pixel.
@@ -17,7 +17,7 @@ RGB, BT709, UNSPECIFIED = 0, 1, 2
 _LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087),
          9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
 # SWS_BICUBIC, ACCURATE_RND, BITEXACT, FULL_CHR_H_INT and FULL_CHR_H_INP of libswscale: PyAV names them from 18 on.
-_BEST = 0x4 | 0x40000 | 0x80000 | 0x2000 | 0x4000
+BEST = 0x4 | 0x40000 | 0x80000 | 0x2000 | 0x4000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def colour_of(frame: av.VideoFrame, context: av.VideoCodecContext) -> Colour:
 
     primaries, transfer = (value if value else UNSPECIFIED for value in (tag("color_primaries"), tag("color_trc")))
     format_ = frame.format
-    if format_.is_rgb or format_.has_palette or len(_chroma_and_luma(format_)) == 1 and tag("color_range") == 0:
+    if format_.is_rgb or format_.has_palette or shades(format_) and tag("color_range") == 0:
         return Colour(BT709, format_.name.startswith("gray"), primaries, transfer)
     matrix = tag("colorspace")
     if matrix in (0, UNSPECIFIED, 3):
@@ -81,58 +81,28 @@ def to_bgr(frame: av.VideoFrame, colour: Colour) -> np.ndarray:
     depth = depth_of(format_)
     peak = 255 if depth == 8 else 65535
     if format_.is_rgb or format_.has_palette:
-        return frame.reformat(format="bgr24" if depth <= 8 else "bgr48le", interpolation=_BEST).to_ndarray()
+        return frame.reformat(format="bgr24" if depth <= 8 else "bgr48le", interpolation=BEST).to_ndarray()
     height, width = frame.height, frame.width
-    if len(_chroma_and_luma(format_)) == 1:
+    if shades(format_):
         gray = f"gray{depth}le" if depth > 8 else "gray"
-        planes = samples(_unpack(frame, gray, colour))
+        planes = samples(repacked(frame, gray, colour))
         planes += [np.full((height, width), 1 << depth - 1, planes[0].dtype)] * 2
     else:
         shape = (format_.chroma_width(2), format_.chroma_height(2))
         name = {(1, 1): "yuv420p", (1, 2): "yuv422p"}.get(shape, "yuv444p")
-        planes = samples(_unpack(frame, name + (f"{depth}le" if depth > 8 else ""), colour))
+        planes = samples(repacked(frame, name + (f"{depth}le" if depth > 8 else ""), colour))
         planes[1:] = [_enlarge_chroma(plane, height, width) for plane in planes[1:]]
-    to_yuv, offset = _yuv_matrix(colour, depth, peak)
+    to_yuv, offset = yuv_matrix(colour, depth, peak)
     inverse = np.linalg.inv(to_yuv)
     return _transform(cv2.merge(planes), inverse, -inverse @ offset, peak)
 
 
-def from_bgr(image: np.ndarray, pix_fmt: str, colour: Colour) -> av.VideoFrame:
-    """Encode (H, W, 3) BGR, uint8 or full-range uint16, as a frame of any RGB, gray or YUV format."""
-    height, width = image.shape[:2]
-    format_ = av.VideoFormat(pix_fmt, width, height)
-    peak = np.iinfo(image.dtype).max
-    if format_.is_rgb:
-        source = av.VideoFrame.from_ndarray(image, format="bgr24" if peak == 255 else "bgr48le")
-        return source.reformat(format=pix_fmt, interpolation=_BEST)
-    depth = depth_of(format_)
-    to_yuv, offset = _yuv_matrix(colour, depth, peak)
-    planes = list(cv2.split(_transform(image, to_yuv, offset, (1 << depth) - 1)))
-    suffix = f"{depth}le" if depth > 8 else ""
-    if len(_chroma_and_luma(format_)) == 1:
-        name, planes = f"gray{suffix}", planes[:1]
-    else:
-        shape = (format_.chroma_width(2), format_.chroma_height(2))
-        name = {(1, 1): "yuv420p", (1, 2): "yuv422p"}.get(shape, "yuv444p") + suffix
-        planes[1:] = [_reduce_chroma(plane, *(2 // side for side in shape[::-1])) if name[3:6] != "444" else plane
-                      for plane in planes[1:]]
-    frame = av.VideoFrame(width, height, name)
-    for target, plane in zip(frame.planes, planes):
-        dtype = np.uint8 if depth == 8 else np.uint16
-        rows = np.zeros((target.height, target.line_size // np.dtype(dtype).itemsize), dtype)
-        rows[:, :target.width] = plane
-        target.update(rows)  # type: ignore[arg-type]
-    frame = frame if name == pix_fmt else _unpack(frame, pix_fmt, colour)
-    frame.color_range = ColorRange.JPEG if colour.full else ColorRange.MPEG
-    frame.colorspace, frame.color_primaries, frame.color_trc = colour.matrix, colour.primaries, colour.transfer
-    return frame
+def shades(format_: av.VideoFormat) -> bool:
+    """Whether it has no colours: luma only."""
+    return sum(not part.is_alpha for part in format_.components) == 1
 
 
-def _chroma_and_luma(format_: av.VideoFormat) -> list:
-    return [part for part in format_.components if not part.is_alpha]
-
-
-def _yuv_matrix(colour: Colour, depth: int, peak: int) -> tuple[np.ndarray, np.ndarray]:
+def yuv_matrix(colour: Colour, depth: int, peak: int) -> tuple[np.ndarray, np.ndarray]:
     """(3, 3) matrix and (3,) offset that take (B, G, R) in 0..peak to (Y, Cb, Cr) codes of `depth` bits (H.273)."""
     red, blue = _LUMA[colour.matrix]
     luma = np.array([blue, 1 - red - blue, red])
@@ -151,13 +121,13 @@ def _transform(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, top: i
     return result.astype(np.uint8) if top <= 255 else result
 
 
-def _unpack(frame: av.VideoFrame, pix_fmt: str, colour: Colour) -> av.VideoFrame:
+def repacked(frame: av.VideoFrame, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     """Another packing of the same numbers: neither matrix nor range change."""
     if frame.format.name.replace("yuvj", "yuv") == pix_fmt:
         return frame
     level = ColorRange.JPEG if colour.full else ColorRange.MPEG
     return frame.reformat(format=pix_fmt, src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
-                          src_color_range=level, dst_color_range=level, interpolation=_BEST)
+                          src_color_range=level, dst_color_range=level, interpolation=BEST)
 
 
 def _enlarge_chroma(plane: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -170,15 +140,3 @@ def _enlarge_chroma(plane: np.ndarray, height: int, width: int) -> np.ndarray:
         wide[:, 1:-1:2] = (left.astype(np.uint32) + right + 1) >> 1
         plane = wide[:, :width]
     return np.ascontiguousarray(plane)
-
-
-def _reduce_chroma(plane: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """The opposite of `_enlarge_chroma`: 1-2-1 over the columns, the mean of each two rows; ends are repeated."""
-    height, width = plane.shape
-    plane = np.pad(plane, ((0, height % rows), (1, 1 + width % columns)), mode="edge").astype(np.uint32)
-    if columns == 2:
-        plane = plane[:, 0:-2:2] + 2 * plane[:, 1:-1:2] + plane[:, 2::2]
-    else:
-        plane = 4 * plane[:, 1:-1]
-    plane = plane[0::2] + plane[1::2] if rows == 2 else 2 * plane
-    return (plane + 4) >> 3

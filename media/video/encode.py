@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
 from common.errors import UserError
@@ -16,6 +15,7 @@ from media.narrow import reproducible
 from media.video import colour
 from media.video.codecs import Encoding
 from media.video.orientation import turned
+from media.video.packing import Packing
 
 # Encoders choose their threads by the machine, and some give other bytes then: the numbers are fixed here.
 _THREADS = 8
@@ -42,6 +42,11 @@ class Shape:
     rate: Fraction  # frames per second, on average
 
 
+def packing_for(encoding: Encoding, shape: Shape) -> Packing:
+    """How the encoder takes the frames."""
+    return Packing(encoding.pix_fmt, shape.colour, *padded_size(shape.width, shape.height, encoding.pix_fmt))
+
+
 class VideoSegmentWriter:
     """Writes frames to `path`, a Matroska file whose packets carry the frame's number as time stamp.
 
@@ -53,18 +58,14 @@ class VideoSegmentWriter:
         self.encoding, self.shape, self.tick_of = encoding, shape, tick_of
         self.number_of: dict[int, int] = {}
         self.order: list[int] = []
+        self.packing = packing_for(encoding, shape)
         self.container = av.open(str(path), "w", format="matroska")
         self.stream = add_encoder(self.container, encoding, shape)
 
-    def write(self, image: np.ndarray, index: int) -> None:
-        """Append output frame `index`, a BGR image."""
-        shape = self.shape
-        width, height = self.stream.width, self.stream.height
-        if (shape.width, shape.height) != (width, height):
-            image = cv2.copyMakeBorder(image, 0, height - shape.height, 0, width - shape.width,
-                                       cv2.BORDER_REPLICATE)
-        frame = colour.from_bgr(fit_depth(image, self.encoding.depth), self.encoding.pix_fmt, shape.colour)
-        frame.pts, frame.time_base = self.tick_of(index), shape.clock
+    def write(self, made: np.ndarray | list[np.ndarray], index: int) -> None:
+        """Append output frame `index`: a BGR image, or its planes as `packing_for` makes them."""
+        frame = self.packing.frame(made) if isinstance(made, list) else self.packing.image(made)
+        frame.pts, frame.time_base = self.tick_of(index), self.shape.clock
         self.number_of[frame.pts] = len(self.number_of)
         self._mux(self.stream.encode(frame))
 
@@ -134,12 +135,3 @@ def apply_tags(context, encoding: Encoding, shape: Shape) -> None:
     context.color_primaries, context.color_trc = shape.colour.primaries, shape.colour.transfer
     if shape.aspect:
         context.sample_aspect_ratio = shape.aspect
-
-
-def fit_depth(image: np.ndarray, depth: int) -> np.ndarray:
-    """uint8 for encoders of 8 bits, full-range uint16 for deeper ones."""
-    if depth > 8 and image.dtype == np.uint8:
-        return image.astype(np.uint16) * 257
-    if depth == 8 and image.dtype == np.uint16:
-        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return image

@@ -3,8 +3,8 @@
     job = VideoJob("film.mp4", "film_4x.mp4", Options(fps=Fraction(60)))   # finds mistakes at once
     job.run(predictor, identity={"weights": ...})                          # goes on where it stopped
 
-`predictor` is anything with `encode(frame, upscale)` and `between(first, second, timesteps)`, as
-`model.Predictor` has them.
+`predictor` is anything with `encode(frame, upscale)` and `frames_between(pairs, packing)`, as `model.Predictor` has
+them. What packs the frames for the encoder is handed to it, so that a GPU does it; it may give BGR images all the same.
 """
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ from media.video.codecs import choose_encoding, default_codec
 from media.video.companion_streams import Span
 from media.video.companions import plan_companions
 from media.video.decode import VideoSource
-from media.video.encode import ImageSegmentWriter, Shape, VideoSegmentWriter, padded_size
+from media.video.encode import ImageSegmentWriter, Shape, VideoSegmentWriter, packing_for, padded_size
 from media.video.image_sequence import ImageSequence
 from media.video.mux import join, origin_of, try_output
 from media.video.options import Options
@@ -240,8 +240,10 @@ class VideoJob:
         if len(todo) < len(mine):
             say(f"going on: {len(mine) - len(todo)} of {len(mine)} segments are finished already")
         rank = f" (process 0 of {store.world})" if store.world > 1 else ""
+        finish = self._beside if self.options.montage else None
+        packing = None if finish or self.options.png else packing_for(self.encoding, self.shape).planes
         frames = Interpolator(self.source, plan, segments, todo, found.stamps, predictor, self.options.upscale,
-                              self._beside if self.options.montage else None)
+                              packing, finish)
 
         def new_writer(path: Path, first: int) -> VideoSegmentWriter | ImageSegmentWriter:
             if self.options.png:

@@ -1,4 +1,5 @@
 """Making the segments of one process: decoder, network and encoder, each at its own pace."""
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -11,9 +12,9 @@ from media.video.background import CallQueue, prefetch
 from media.video.decode import VideoSource
 from media.video.image_sequence import ImageSequence
 from media.video.segment_store import SegmentStore
-from media.video.timeline import OutputFrame, Plan
+from media.video.timeline import Interpolation, OutputFrame, Plan
 
-_AT_ONCE = 16  # timesteps of one pair handed to the network together: bounds the frames in memory
+_AT_ONCE = 16  # output frames of one pair handed to the network together
 _DECODED, _FINISHED = 4, 8  # frames that may wait between decoder and network, network and encoder
 
 
@@ -22,7 +23,7 @@ def make_segments(todo: list[int], segments: list[tuple[int, int]], plan: Plan, 
     """Make the segments `todo` and leave them in `store`.
 
     Args:
-        new_writer: (path, number of its first output frame) -> an object with `write(image, output frame)`
+        new_writer: (path, number of its first output frame) -> an object with `write(frame, output frame)`
             and `close() -> dict`.
         step: called for each finished frame.
     """
@@ -32,8 +33,8 @@ def make_segments(todo: list[int], segments: list[tuple[int, int]], plan: Plan, 
             for number in todo:
                 first = plan.first_of[segments[number][0]]
                 encoder.put(writer.begin, number, first)
-                for index, image in enumerate(frames.of(number), first):
-                    encoder.put(writer.write, image, index)
+                for index, frame in enumerate(frames.of(number), first):
+                    encoder.put(writer.write, frame, index)
                 encoder.put(writer.end)
     except BaseException:
         writer.abandon()
@@ -56,31 +57,49 @@ class Interpolator:
         todo: the segments that will be asked for, in this order.
         stamps: see `VideoSource.read`.
         predictor: see `media.video.job`.
-        finish: (output frame, the source frame on the screen at its time) -> what is written.
+        packing: what is wanted of each output frame in place of a BGR image; see `media.video.packing.Packing.planes`.
+        finish: (BGR image of an output frame, the source frame on the screen at its time) -> what is written.
     """
 
     def __init__(self, source: VideoSource | ImageSequence, plan: Plan, segments: list[tuple[int, int]],
                  todo: list[int], stamps: list[int] | None, predictor: Any, upscale: float,
+                 packing: Callable | None = None,
                  finish: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None):
+        assert packing is None or finish is None
         self.source, self.plan, self.segments, self.stamps = source, plan, segments, stamps
-        self.predictor, self.upscale, self.finish = predictor, upscale, finish
+        self.predictor, self.upscale, self.packing, self.finish = predictor, upscale, packing, finish
         self._decoded = prefetch(self._decode(todo), _DECODED)
         self._window: dict[int, _SourceFrame] = {}  # decoded for the current segment, around the current pair
 
     def close(self) -> None:
         self._decoded.close()
 
-    def of(self, segment: int) -> Iterator[np.ndarray]:
+    def of(self, segment: int) -> Iterator[Any]:
+        """A segment's frames. The predictor reads ahead of them, by as many pairs as it works on together."""
         previous, self._window = self._window, {}
-        shown = self.plan.frames(self.segments[segment])
-        for _, same_pair in itertools.groupby(shown, key=lambda frame: (frame.made_as.first, frame.made_as.second)):
-            while batch := list(itertools.islice(same_pair, _AT_ONCE)):
-                needed = self._needed(batch)
-                while not needed <= self._window.keys():
-                    self._take(segment, previous)
-                for number in [number for number in self._window if number < min(needed)]:
-                    del self._window[number]
-                yield from self._make(batch)
+        # For each frame that is made: once for each time it is shown, the source frame on the screen then.
+        shown: collections.deque[list[np.ndarray]] = collections.deque()
+
+        def pairs() -> Iterator[tuple[Any, Any, list[float]]]:
+            for _, same_pair in itertools.groupby(self.plan.frames(self.segments[segment]),
+                                                  key=lambda frame: (frame.made_as.first, frame.made_as.second)):
+                while frames := list(itertools.islice(same_pair, _AT_ONCE)):
+                    needed = self._needed(frames)
+                    while not needed <= self._window.keys():
+                        self._take(segment, previous)
+                    for number in [number for number in self._window if number < min(needed)]:
+                        del self._window[number]
+                    timesteps = []
+                    for timestep, same in itertools.groupby(frames, key=lambda frame: frame.made_as.timestep):
+                        timesteps.append(float(timestep))
+                        # Without `finish` nobody looks at it, and any will do.
+                        shown.append([self._window[frame.on_screen if self.finish else frame.made_as.first].image
+                                      for frame in same])
+                    yield *self._encoded(frames[0].made_as), timesteps
+
+        for made in self.predictor.frames_between(pairs(), self.packing):
+            for original in shown.popleft():
+                yield made if self.finish is None else self.finish(made, original)
 
     def _needed(self, frames: list[OutputFrame]) -> set[int]:
         """The source frames that output frames are made of."""
@@ -96,17 +115,13 @@ class Interpolator:
             known = _SourceFrame(image)
         self._window[number] = known
 
-    def _make(self, batch: list[OutputFrame]) -> Iterator[np.ndarray]:
-        """Output frames that all come from one pair."""
-        first, second = self._window[batch[0].made_as.first], self._window[batch[0].made_as.second]
-        for source in (first, second):
+    def _encoded(self, made_as: Interpolation) -> list:
+        """Both source frames of a pair, as the network keeps them."""
+        pair = [self._window[number] for number in (made_as.first, made_as.second)]
+        for source in pair:
             if source.encoded is None:
                 source.encoded = self.predictor.encode(source.image, self.upscale)
-        timesteps = list(dict.fromkeys(frame.made_as.timestep for frame in batch))
-        made = dict(zip(timesteps, self.predictor.between(first.encoded, second.encoded, list(map(float, timesteps)))))
-        for frame in batch:
-            image = made[frame.made_as.timestep]
-            yield self.finish(image, self._window[frame.on_screen].image) if self.finish else image
+        return [source.encoded for source in pair]
 
     def _decode(self, todo: list[int]) -> Iterator[tuple[int, int, np.ndarray]]:
         # Every segment is decoded from a start of its own: what comes before must not matter to its bytes.
@@ -128,8 +143,8 @@ class _SegmentWriter:
         path, self.note = self.stack.enter_context(self.store.finishing(segment, self.suffix))
         self.writer = self.new_writer(path, first)
 
-    def write(self, image: np.ndarray, index: int) -> None:
-        self.writer.write(image, index)
+    def write(self, frame: Any, index: int) -> None:
+        self.writer.write(frame, index)
         self.step()
 
     def end(self) -> None:
