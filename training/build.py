@@ -23,6 +23,7 @@ from model.registry import create_network
 from model.safa import SAFA
 from model.start import load_imagenet_encoder, start_from_blending
 from training.distributed import from_first, join_processes, share_weights
+from training.muon import Muon
 from training.record import check_changes, compare, what_is_learned
 from training.sanity import SaneSteps
 from training.schedule import PUBLISHED_BATCH
@@ -94,8 +95,11 @@ def build(args: argparse.Namespace) -> tuple[Training, Callable[[str], None]]:
 
     model = create_model(args, state is not None, processes.first, say)
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(model.parameters(), args.lr, weight_decay=args.weight_decay,
-                                  fused=device.type == "cuda")
+    if args.optimizer == "muon":
+        optimizer: torch.optim.Optimizer = Muon(model.parameters(), args.lr, args.weight_decay)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), args.lr, weight_decay=args.weight_decay,
+                                      fused=device.type == "cuda")
     autocast, scaler = set_precision(args, device)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema)) if args.ema else None
     progress: dict[str, Any] = {"step": 0, "best": float("-inf"), "skipped_steps": 0}

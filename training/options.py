@@ -91,6 +91,9 @@ def _parser(description: str) -> Parser:
     steps.add_argument("--lr", type=positive_number, default=2e-4, help="peak, for a batch of 24 in all (6 on each of "
                        "4 GPUs); scaled in proportion (default 2e-4)")
     steps.add_argument("--warmup", type=int, default=2000, help="steps (default 2000)")
+    steps.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw", help="adamw, as published; muon: "
+                       "orthogonal steps for the hidden convolutions, AdamW for the rest: safa_small learns several "
+                       "times as fast so")
     steps.add_argument("--weight_decay", type=float, default=1e-4, help="default 1e-4")
     steps.add_argument("--clip", type=positive_number, default=1.0, help="bound of the gradient's norm (default 1)")
     steps.add_argument("--loss", choices=sorted(LOSSES), default="l1", help="of the frames (default l1, as published)")
