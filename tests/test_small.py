@@ -9,6 +9,7 @@ from model import Predictor, SAFASmall, load_model
 from model.aggregation import SkipBlock
 from model.checkpoint import save_model
 from model.correlation import correlation
+from model.network import upsample
 from model.prepare import prepare_for_inference
 from model.registry import WEIGHTS
 from model.routing import Routing
@@ -95,6 +96,15 @@ def test_other_enlargements_are_the_native_one_resized():
     for upscale, found in zip((4, 8), details):
         predictor.between(*(predictor.encode(frame, upscale) for frame in pair), [0.5], found)
     assert np.allclose(details[0][0].flow.mean((0, 1)), details[1][0].flow.mean((0, 1)) / 2, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("size,tolerance", [((52, 72), 1e-6), ((30, 41), 1e-5)])
+def test_frames_are_enlarged_as_pytorch_does_it(size, tolerance):
+    frames = torch.rand(2, 3, 13, 18)
+    expected = F.interpolate(frames, size, mode="bicubic", align_corners=False)
+    assert torch.allclose(upsample(frames, size), expected, atol=tolerance)
+    assert torch.allclose(upsample(frames.requires_grad_(), size), expected, atol=tolerance)
+    assert upsample(frames, size).requires_grad
 
 
 def test_samples_at_mixed_scales_equal_each_alone():
