@@ -2,6 +2,8 @@
 import torch
 import torch.nn.functional as F
 
+_BLOCK = 16  # pixels of a row whose matches are computed together: small, as most of the products are of no use
+
 
 def correlation(features0: torch.Tensor, features1: torch.Tensor, radius: int) -> torch.Tensor:
     """Cosine of the angle between each feature of one map and those of the other within `radius`.
@@ -15,19 +17,22 @@ def correlation(features0: torch.Tensor, features1: torch.Tensor, radius: int) -
     Returns:
         (N, (2 * radius + 1)^2, h, w) in the features' type, values in [-1, 1].
     """
-    number, _, height, width = features0.shape
-    side = 2 * radius + 1
-    rows0 = _unit(features0).flatten(0, 1)
-    padded = F.pad(_unit(features1), (0, 0, radius, radius, radius, radius))
+    number, channels, height, width = features0.shape
+    side, missing = 2 * radius + 1, -width % _BLOCK
+    blocks0 = F.pad(_unit(features0), (0, 0, 0, missing)).reshape(-1, _BLOCK, channels)
+    padded = F.pad(_unit(features1), (0, 0, radius, radius + missing, radius, radius))
+    reach = torch.arange(_BLOCK + 2 * radius, device=padded.device)
+    columns = torch.arange(0, width + missing, _BLOCK, device=padded.device)[:, None] + reach
+    around = padded.index_select(2, columns.flatten())
     matches = []
     for dy in range(side):
-        # All products of a row with the other map's row as one matrix (w, w + 2 * radius): a band along its diagonal
-        # is wanted. Laid out with rows longer by one, element (i, i + dx) comes to stand in column dx.
-        rows1 = padded[:, dy:dy + height].flatten(0, 1)
-        products = torch.bmm(rows0, rows1.transpose(1, 2)).flatten(1)
-        matches.append(F.pad(products, (0, width)).view(-1, width, width + side)[..., :side])
-    stacked = torch.cat(matches, 2).view(number, height, width, side * side)
-    return stacked.permute(0, 3, 1, 2)
+        # All products of a block with what is around it in another row as one matrix: a band along its diagonal is
+        # wanted. Laid out with rows longer by one, element (i, i + dx) comes to stand in column dx.
+        row = around[:, dy:dy + height].reshape(-1, len(reach), channels)
+        products = torch.bmm(blocks0, row.transpose(1, 2)).flatten(1)
+        matches.append(F.pad(products, (0, _BLOCK)).view(-1, _BLOCK, len(reach) + 1)[..., :side])
+    stacked = torch.cat(matches, 2).view(number, height, width + missing, side * side)
+    return stacked[:, :, :width].permute(0, 3, 1, 2)
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

@@ -82,4 +82,4 @@ def blend(frame0: torch.Tensor, frame1: torch.Tensor, flow: torch.Tensor, residu
     """
     warped0 = backward_warp(frame0.float(), flow[:, FLOW0])
     warped1 = backward_warp(frame1.float(), flow[:, FLOW1])
-    return (torch.lerp(warped1, warped0, torch.sigmoid(flow[:, MASK])) + residual.float()).clamp(0, 1)
+    return torch.lerp(warped1, warped0, torch.sigmoid(flow[:, MASK])).add_(residual).clamp_(0, 1)
