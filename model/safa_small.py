@@ -36,7 +36,7 @@ class SAFASmall(Network):
     tile = 2048
     whole_pixels = 10 * 1024 * 1024
     batch_pixels = 1024 * 1024
-    bytes_per_pixel = 190
+    bytes_per_pixel = 160
     blocks = 1  # the selector decides once
 
     def __init__(self, channels: int = 64, encoder_depth: int = 2, flow_depth: int = 2, decoder_depth: int = 6):

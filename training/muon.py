@@ -24,7 +24,8 @@ class Muon(torch.optim.AdamW):
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float):
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for parameter in parameters:
             hidden = parameter.ndim == 4 and min(parameter.shape[:2]) >= _LEAST_CHANNELS
             (matrices if hidden else others).append(parameter)
