@@ -41,8 +41,8 @@ class Prediction(NamedTuple):
 class Network(nn.Module):
     """A network that refines "working frames": the input frames at the resolution it works at.
 
-    A subclass gives `name`, `factor`, `settings` and the three methods below. `Predictor`, training and benchmarks
-    know nothing else of it, so a further network is one file here and one line in `model/registry.py`.
+    A subclass gives `name`, `factor`, `settings` and the methods that are not implemented here. `Predictor`, training
+    and benchmarks know nothing else of it, so a further network is one file here and one line in `model/registry.py`.
 
     Attributes:
         name: what weights and training states call it.
@@ -126,6 +126,10 @@ class Network(nn.Module):
         """A prediction for padded frames, brought to `size`; `working`: the frames before padding."""
         height, width = (self.factor * side for side in working.shape[-2:])
         return prediction.fitted(height, width, size)
+
+    def scales_at(self, scale: int) -> list[int]:
+        """The scale of each block, as `Prediction.scales` has it, where `Routing` gives `scale` to all of them."""
+        raise NotImplementedError
 
     def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> "Cost":
         """Multiply-adds of the convolutions for output frames of height x width, counted from the layers.

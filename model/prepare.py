@@ -1,8 +1,6 @@
 """From the network as it is trained to the network as it is run: device, precision, memory layout, folding."""
 import copy
-import functools
 import os
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +8,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from common.errors import UserError
-from model.aggregation import AggregationBlock, ResidualBlock
+from model.aggregation import ResidualBlock
+from model.compiled import compile_parts, compile_whole
 from model.network import Network
-from model.routing import SCALES
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -78,6 +76,8 @@ def prepare_for_inference(model: Network, device: torch.device, precision: str, 
         replace_prelu(model)
     if compile:
         compile_parts(model)
+        if device.type == "cuda":
+            compile_whole(model)
     return model
 
 
@@ -147,24 +147,3 @@ def replace_prelu(model: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.PReLU) and child.weight.max() <= 1:
                 setattr(parent, name, MaximumPReLU(child.weight.detach()))
-
-
-def compile_parts(model: Network) -> None:
-    """Compile, in place, the parts that do nearly all the work: each block at each scale, encoder and decoder.
-
-    Scales are chosen between them, so no part breaks in two; each scale of a block is compiled apart, for the sizes it
-    meets.
-    """
-    parts: Any = model  # both networks have an encoder, a flow estimation of blocks and a decoder
-    for block in parts.flow.blocks:
-        if isinstance(block, AggregationBlock):
-            compiled = {scale: torch.compile(functools.partial(block.process, scale=scale)) for scale in SCALES}
-            block.process = functools.partial(_process_compiled, compiled)  # type: ignore[method-assign]
-        else:
-            block.compile()
-    parts.encoder.compile()
-    parts.decoder.compile()
-
-
-def _process_compiled(compiled: dict, x: torch.Tensor, scale: int) -> torch.Tensor:
-    return compiled[scale](x)

@@ -57,6 +57,9 @@ class SAFA(Network):
         frames = blend(working0, working1, flow, residual)
         return Prediction(frames, flow[:, :4], torch.sigmoid(flow[:, MASK]), used)
 
+    def scales_at(self, scale: int) -> list[int]:
+        return [scale] * self.blocks
+
     def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> Cost:
         """By the published arrangement of the work: what this project saves without changing the result is counted
         all the same, so that times can be compared."""

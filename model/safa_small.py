@@ -71,6 +71,9 @@ class SAFASmall(Network):
         return Prediction(frames, large[:, :4], torch.sigmoid(large[:, MASK]), used, flows,
                           None if bits is None else self._effort(*bits))
 
+    def scales_at(self, scale: int) -> list[int]:
+        return [own if own >= scale else 0 for own, _ in BLOCKS]  # finer blocks than that are left out
+
     def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> Cost:
         c, pixels = self.settings["channels"], height / UPSCALE * width / UPSCALE
         skip = 2 * 9 * c * c

@@ -16,9 +16,10 @@ from data.open import open_mixture
 from data.sample import Degrade
 from data.stream import TrainingStream
 from model.checkpoint import load_model
+from model.compiled import compile_parts
 from model.loss import Perceptual
 from model.network import Network
-from model.prepare import DTYPES, compile_parts, make_deterministic, resolve_precision
+from model.prepare import DTYPES, make_deterministic, resolve_precision
 from model.registry import create_network
 from model.safa import SAFA
 from model.start import load_imagenet_encoder, start_from_blending

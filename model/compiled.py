@@ -1,0 +1,111 @@
+"""torch.compile for the networks: few graphs, none of which breaks, and a word where anything is left out."""
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+from tqdm import tqdm
+
+from common.errors import UserError
+from model.aggregation import AggregationBlock
+from model.network import Network, Prediction
+from model.routing import BY_SELECTOR, Routing
+
+MOST_SIZES = 16  # that a part is compiled for: each takes from seconds to a minute
+
+
+def compile_parts(model: Network) -> None:
+    """Compile, in place, the parts that do nearly all the work: each block at each scale, encoder and decoder.
+
+    Scales are chosen between the parts, so none of them breaks in two. Blocks of one shape share what was compiled.
+    """
+    # PyTorch counts the graphs of all modules of a class together and would give up at 8; `Compiled` limits them.
+    config: Any = torch._dynamo.config
+    config.cache_size_limit = config.accumulated_cache_size_limit = 4096
+    parts: Any = model  # both networks have an encoder, a flow estimation of blocks and a decoder
+    for block in parts.flow.blocks:
+        if isinstance(block, AggregationBlock):
+            block.at_scale = Compiled(block.at_scale)  # type: ignore[method-assign]
+            block.mix = Compiled(block.mix)  # type: ignore[method-assign]
+        else:
+            block.forward = Compiled(block.forward)
+    parts.encoder.forward = Compiled(parts.encoder.forward)
+    parts.decoder.forward = Compiled(parts.decoder.forward)
+
+
+def compile_whole(model: Network) -> None:
+    """Let `model.interpolate` run as one CUDA graph, in place, where no selector decides: `WholeInterpolation`."""
+    model.interpolate = WholeInterpolation(model)  # type: ignore[method-assign]
+
+
+class Compiled:
+    """A function of tensors whose first dimension is a number of samples, compiled for each size that it meets.
+
+    Height, width and whatever is no tensor are fixed in a graph. The number of samples is not: one graph serves a
+    single sample, another any other number, so it does not matter how many timesteps a pair has, or how many samples a
+    selector sends to a scale.
+
+    Args:
+        options: of `torch.compile`.
+
+    Raises:
+        UserError: when it is called and PyTorch's compiler fails.
+    """
+
+    def __init__(self, function: Callable, **options):
+        self.function = function
+        # fullgraph: an error where a graph would break. dynamic=False: after a first change of height or width PyTorch
+        # would take both for unknown numbers, which its compiler fails at.
+        self._compiled = torch.compile(function, fullgraph=True, dynamic=False, **options)
+        self._sizes: set[tuple] = set()
+
+    def __call__(self, *arguments: Any) -> Any:
+        if torch.compiler.is_compiling():  # as a part of something larger
+            return self.function(*arguments)
+        leaves = tree_leaves(arguments)
+        size = tuple(leaf.shape[2:] if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves)
+        if size not in self._sizes:
+            if len(self._sizes) == MOST_SIZES:
+                return self.function(*arguments)
+            self._sizes.add(size)
+            if len(self._sizes) == MOST_SIZES:
+                tqdm.write(f"--compile: this is the {MOST_SIZES}th size of frames; further ones are not compiled",
+                           file=sys.stderr)
+        for leaf in leaves:
+            if isinstance(leaf, torch.Tensor):
+                torch._dynamo.maybe_mark_dynamic(leaf, 0)
+        try:
+            return self._compiled(*arguments)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[0]
+            raise UserError(f"torch.compile failed, so do without --compile: {reason}") from error
+
+
+class WholeInterpolation:
+    """A network's `interpolate` as one graph where all scales are known beforehand, else as it was.
+
+    With nothing to decide on the way, a GPU can be given the whole call at once, as a CUDA graph, in place of hundreds
+    of kernels; for the small ones of a network that only works at 1/4, starting them is most of the time.
+    """
+
+    def __init__(self, model: Network):
+        self._by_parts, self._scales_at = model.interpolate, model.scales_at
+        self._whole = Compiled(self._frames_flow_mask, mode="reduce-overhead")
+
+    def _frames_flow_mask(self, working0, working1, features0, features1, timesteps, scale):
+        return self._by_parts(working0, working1, features0, features1, timesteps, Routing(scale=scale))[:3]
+
+    def __call__(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
+                 features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
+        """As `Network.interpolate`."""
+        scale = routing.given(0)
+        if not isinstance(scale, int):
+            return self._by_parts(working0, working1, features0, features1, timesteps, routing)
+        torch._dynamo.maybe_mark_dynamic(timesteps, 1)
+        found = self._whole(working0, working1, features0, features1, timesteps, scale)
+        # Copies: the next run of a CUDA graph overwrites what this one gave.
+        frames, flow, mask = (part.clone() for part in found)
+        # Not from the graph: these live on the CPU, and a CUDA graph is all on the GPU.
+        scales = [torch.full((timesteps.numel(),), scale_of_block) for scale_of_block in self._scales_at(scale)]
+        return Prediction(frames, flow, mask, scales)
