@@ -24,7 +24,7 @@ LAYOUT = ("test/<video>/<frame>.png for the 17 test videos, GOPR9653, IMG_0001 .
           "240 fps videos of DeepVideoDeblurring (Su et al., 2017)")
 
 
-def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
+def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     names = [Path(name).name for name in read_list(Path(args.list), SOURCE)] if args.list else VIDEOS
     videos = find_videos(args.root, ("test", "frame/test", "."), names, LAYOUT)
     return nine_frame_protocol("adobe240", None), [clip for video, frames in videos.items()
@@ -32,7 +32,7 @@ def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
 
 
 main = main_of(build_parser(__doc__, ("videoinr",), "adobe240fps_folder_test.txt or another list of videos (default: "
-                            "the 17 of the test set)"), prepare)
+                            "the 17 of the test set)"), protocol_and_clips)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -64,7 +64,7 @@ def evenly(items: Sequence, most: int | None) -> list:
     return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
-def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
+def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     packed = is_packed(args.root)
     if packed and args.reduce > 1:
         raise UserError(f"{args.root} is a packed cache: give --reduce when packing, not here")
@@ -111,7 +111,7 @@ group.add_argument("--held_out", type=share, metavar="SHARE", help="only this sh
                    "training on the folder holds out is 0.1 (default: all of it)")
 group.add_argument("--per_video", type=cli.positive_int, metavar="N",
                    help="at most N clips of each video, evenly spread")
-main = main_of(parser, prepare)
+main = main_of(parser, protocol_and_clips)
 
 if __name__ == "__main__":
     cli.run(main)

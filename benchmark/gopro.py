@@ -28,7 +28,7 @@ def nine_frame_protocol(dataset: str, clips: int | None) -> Protocol:
                     {"average": tuple(range(8)), "center": (4,)}, clips)
 
 
-def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
+def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     names = read_list(Path(args.list), "it should name one video a line") if args.list else VIDEOS
     videos = find_videos(args.root, ("test", "GOPRO_Large_all/test", "."), names, LAYOUT)
     return nine_frame_protocol("gopro", 1522), [clip for video, frames in videos.items()
@@ -36,7 +36,7 @@ def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
 
 
 main = main_of(build_parser(__doc__, ("videoinr",), "a file that names videos, one a line (default: the 11 of the "
-                            "test set)"), prepare)
+                            "test set)"), protocol_and_clips)
 
 if __name__ == "__main__":
     cli.run(main)

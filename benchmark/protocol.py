@@ -231,9 +231,9 @@ def hardware(device: str = "cpu") -> dict[str, object]:
 
 
 def main_of(parser: argparse.ArgumentParser,
-            prepare: Callable[[argparse.Namespace], tuple[Protocol, list[Clip]]]) -> Callable[[], None]:
+            protocol_and_clips: Callable[[argparse.Namespace], tuple[Protocol, list[Clip]]]) -> Callable[[], None]:
     """The `main` of a benchmark script: parse, find the clips, run."""
     def main() -> None:
         args = parser.parse_args()
-        run(args, *prepare(args))
+        run(args, *protocol_and_clips(args))
     return main

@@ -41,7 +41,7 @@ class Scene:
         return [render(layers, index / self._gap, self._scenes.crop) for index in indices]
 
 
-def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
+def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     least, most = args.motion
     if least > most:
         raise UserError(f"--motion {least:g} {most:g}: the smaller number comes first")
@@ -68,7 +68,7 @@ group.add_argument("--photos", type=Path, nargs="+", default=[], metavar="DIR",
                    help="folders of photos for the textures (default: procedural textures)")
 group.add_argument("--val_photos", nargs="+", default=[], metavar="PATTERN",
                    help="only photos of such names ('kodak_*'), as in training (default: every tenth)")
-main = main_of(parser, prepare)
+main = main_of(parser, protocol_and_clips)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -35,7 +35,7 @@ PROTOCOLS = {
 }
 
 
-def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
+def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     names = read_list(Path(args.list), "it should name one video a line") if args.list else None
     videos = find_videos(args.root, ("GT", "HR", "."), names, LAYOUT)
     return PROTOCOLS[args.protocol], [clip for video, frames in videos.items()
@@ -43,7 +43,7 @@ def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
 
 
 main = main_of(build_parser(__doc__, ("videoinr", "zsm"), "a file that names videos, one a line (default: all)"),
-               prepare)
+               protocol_and_clips)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -45,7 +45,7 @@ def septuplet(folder: Path, name: str) -> Clip:
     return Clip(name, name, tuple(frames[::2]), targets)
 
 
-def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
+def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     listing = find_list(args.root, args.list)
     names = lists.read_list(listing, SOURCE)[:args.limit]
     folders = septuplet_folders(args.root, names)
@@ -60,7 +60,7 @@ def prepare(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
 
 parser = build_parser(__doc__, ("zsm",), "fast, medium or slow, or a file that names clips (default fast)")
 parser.set_defaults(list="fast")
-main = main_of(parser, prepare)
+main = main_of(parser, protocol_and_clips)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -65,7 +65,7 @@ def test_vimeo_layouts(tmp_path, place, listing):
 def test_vimeo_benchmark_reads_the_same_layouts(tmp_path):
     root = make_vimeo(tmp_path / "data", "sequences/test", "meta_info/fast_testset.txt")
     args = vimeo_benchmark.parser.parse_args(["--root", str(root)])
-    _, clips = vimeo_benchmark.prepare(args)
+    _, clips = vimeo_benchmark.protocol_and_clips(args)
     assert [clip.name for clip in clips] == NAMES
     assert clips[0].inputs[1] == root / "sequences/test/00001/0001/im3.png"
 

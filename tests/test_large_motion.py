@@ -104,7 +104,7 @@ def test_generated_scenes_move_as_asked(monkeypatch, tmp_path):
     assert run(monkeypatch, tmp_path, *arguments, "flow", "--fresh")["per_clip"] == result["per_clip"]
     assert list(result["figures"]) == ["between", "t = 0", "t = 1/4", "t = 1/2", "t = 3/4"]
     assert result["figures"]["between"]["frames"] == 12
-    for clip in synthetic.prepare(synthetic.parser.parse_args(
+    for clip in synthetic.protocol_and_clips(synthetic.parser.parse_args(
             ["--size", "64", "--scenes", "20", "--motion", "5", "9"]))[1]:
         scene = clip.inputs[0].video
         layers = scene._scenes.scene(np.random.default_rng([2, scene._seed]))
