@@ -1,0 +1,76 @@
+"""A run of a benchmark: gone on with, shared by processes, its files, its errors on the command line."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from benchmark_files import grey, make_video, nine_frames, run, save_tiny
+
+from benchmark import gopro, vid4
+from benchmark.methods import BaselineMethod
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_interrupted_run_goes_on(monkeypatch, tmp_path):
+    arguments = ["--root", nine_frames(tmp_path), "--list", tmp_path / "list.txt"]
+    whole = run(monkeypatch, tmp_path, gopro, *arguments)
+    records = next((tmp_path / "out").glob("*/results.jsonl"))
+    lines = records.read_text().splitlines(keepends=True)
+    records.write_text(lines[0] + lines[1] + lines[2][:40])  # killed while writing the third
+    predicted, predict = [], BaselineMethod.predict
+    monkeypatch.setattr(BaselineMethod, "predict", lambda self, loaded: predicted.append(loaded.clip.name)
+                        or predict(self, loaded))
+    assert run(monkeypatch, tmp_path, gopro, *arguments) == whole
+    assert predicted == ["b/0", "b/8"]
+    assert run(monkeypatch, tmp_path, gopro, *arguments) == whole
+    assert predicted == ["b/0", "b/8"]  # nothing was left to do
+    assert run(monkeypatch, tmp_path, gopro, *arguments, "--fresh") == whole
+    assert predicted[2:] == ["a/0", "a/8", "b/0", "b/8"]
+
+
+def test_other_options_do_not_go_on_from_these_records(monkeypatch, tmp_path):
+    make_video(tmp_path / "data" / "a", 3)
+    for seed, cap in ((0, 1), (0, 4), (1, 1)):
+        save_tiny(tmp_path / "weights.safetensors", seed)
+        run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--model", tmp_path / "weights.safetensors",
+            "--device", "cpu", "--scale_cap", cap)
+    assert len(list((tmp_path / "out").glob("vid4-videoinr-safa-*"))) == 3
+
+
+def test_saved_pictures_and_their_absence(monkeypatch, tmp_path):
+    make_video(tmp_path / "data" / "a", 5)
+    arguments = [vid4, "--root", tmp_path / "data", "--protocol", "zsm", "--save_images"]
+    run(monkeypatch, tmp_path, *arguments)
+    pictures = sorted((tmp_path / "out").glob("*/images/a/*.png"))
+    assert [p.stem for p in pictures] == ["0", "1", "2", "3", "4"]
+    assert cv2.imread(str(pictures[3]))[5, 5].tolist() == [np.rint((grey(2) + grey(4)) / 2)] * 3
+    pictures[3].unlink()
+    run(monkeypatch, tmp_path, *arguments)
+    assert pictures[3].is_file()
+
+
+def test_two_processes_count_each_clip_once(monkeypatch, tmp_path):
+    arguments = ["--root", str(nine_frames(tmp_path)), "--list", str(tmp_path / "list.txt"), "--method", "bicubic"]
+    alone = run(monkeypatch, tmp_path, gopro, *arguments)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m",
+               "benchmark.gopro", *arguments, "--output", str(tmp_path / "two"),
+               "--json", str(tmp_path / "2.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "2.json").read_text())
+    assert result["per_clip"] == alone["per_clip"] and result["figures"] == alone["figures"]
+    files = {p.name: [json.loads(line)["clip"] for line in p.read_text().splitlines()]
+             for p in (tmp_path / "two").glob("*/results*.jsonl")}
+    assert files == {"results.jsonl": ["a/0", "a/8"], "results.1.jsonl": ["b/0", "b/8"]}
+    assert done.stdout.count("protocol videoinr") == 1
+
+
+def test_exit_code_and_one_line(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "benchmark.vid4", "--root", str(tmp_path / "none")], cwd=ROOT,
+                          capture_output=True, text=True, timeout=240)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
