@@ -64,7 +64,7 @@ class Capacity:
                 pass  # the retry comes after the exception, which keeps the failed attempt's tensors
             side = self.plan(working)[0] or max(working.shape[-2:]) * self.model.factor
             if side <= SMALLEST_TILE:
-                raise UserError(f"{TOO_SMALL} even for tiles of {side} pixels: free some of it, or give --device cpu")
+                raise UserError(f"{TOO_SMALL} even for --tile {side}: free some of it, or give --device cpu")
             self._largest = max(SMALLEST_TILE, side // 2)
             torch.cuda.empty_cache()
             tqdm.write(f"out of GPU memory: going on with tiles of {self._largest} pixels (--tile {self._largest} "

@@ -124,10 +124,34 @@ def test_out_of_memory_takes_smaller_tiles_and_says_so(capsys):
     with FakeCuda(memory=64 << 20):
         predictor = Predictor(model, device="cuda", precision="bf16")
         predictor._capacity.bytes_per_pixel = 1  # a wrong guess: all seems to fit
-        with pytest.raises(UserError, match="--device cpu"):
+        with pytest.raises(UserError, match="even for --tile 256: .*--device cpu"):
             predictor.interpolate(*black(200, 200), [0.5])
     said = capsys.readouterr().err.splitlines()
     assert ["--tile 400" in said[0], "--tile 256" in said[1]] == [True, True]
+
+
+@NETWORKS
+@pytest.mark.parametrize("step", ["encode", "interpolate"])
+def test_after_running_out_of_memory_frames_are_those_of_smaller_tiles(kind, step, monkeypatch, capsys):
+    """On the CPU, where there are numbers, with a memory that holds tiles of 300 pixels."""
+    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 148, 3)).astype(np.uint8)
+    expected = list(Predictor(network(kind), device="cpu", tile=296).stream(frames, lambda pair: [0.5]))
+    predictor = Predictor(network(kind), device="cpu", tile=0)
+    original, calls = getattr(predictor.model, step), []
+
+    def limited(working, *others):
+        calls.append(working)
+        if len(calls) > 1 and max(working.shape[2:]) * predictor.model.factor > 300:  # a frame is at work already
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(working, *others)
+
+    monkeypatch.setattr(predictor.model, step, limited)
+    found = list(predictor.stream(frames, lambda pair: [0.5]))
+    late = step == "interpolate"  # then the first pair fits whole
+    assert [time for time, _ in found] == [time for time, _ in expected]
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in list(zip(found, expected))[late:])
+    assert capsys.readouterr().err.splitlines() == ["out of GPU memory: going on with tiles of 296 pixels (--tile 296 "
+                                                    "starts so)"]
 
 
 @NETWORKS

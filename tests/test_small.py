@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from model import Predictor, SAFASmall, load_model
+from model import Predictor, SAFASmall, load_model, load_predictor
 from model.aggregation import SkipBlock
 from model.checkpoint import save_model
 from model.correlation import correlation
@@ -204,6 +204,22 @@ def test_a_video_of_twice_the_frames_costs_at_most_60_gmac_a_frame():
     model = SAFASmall()
     cost = model.multiply_adds(720, 1280, [[scale for scale, _ in BLOCKS]] * 2)
     assert (cost.frame + cost.pair + sum(cost.timesteps)) / 2 <= 60e9
+
+
+def test_tiles_share_enough_for_long_motion(monkeypatch):
+    """The frames of tiles differ from the whole frame's by 4.6 dB less than with 128 shared pixels; with 192: 2.2."""
+    torch.manual_seed(0)
+    noise = F.interpolate(torch.rand(1, 3, 24, 82), (96, 328), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0).numpy()
+    frames = noise[:, :288], noise[:, 40:]
+
+    def interpolated(**options):
+        return load_predictor("small", "cpu", **options).interpolate(*frames, [0.5])[0]
+
+    whole, errors = interpolated(tile=0), []
+    for overlap in (SAFASmall.overlap, 128):
+        monkeypatch.setattr(SAFASmall, "overlap", overlap)
+        errors.append(np.square(interpolated(tile=768) - whole).mean())
+    assert 10 * np.log10(errors[1] / errors[0]) > 3.3
 
 
 def test_weights_are_found_again_by_name(tmp_path, monkeypatch):
