@@ -38,6 +38,7 @@ class Capacity:
         self.wanted = 0 if self.automatic else int(tile or 0)
         self.bytes_per_pixel = model.bytes_per_pixel * bytes_a_value // 2
         self.joins_pairs = device.type == "cuda"  # in one call; caches gain nothing by it
+        self._most = MOST_TIMESTEPS
         self._largest: int | None = None  # tile, once the memory has been too small
         self._plans: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -49,10 +50,14 @@ class Capacity:
         tile, at_once = self._plans[height, width]
         if self._largest and (not tile or tile > self._largest):
             return self._largest, 1
-        return tile, at_once
+        return tile, min(at_once, self._most)
 
-    def fitting(self, working: torch.Tensor, job: Callable[[], Result]) -> Result:
-        """Run `job`. If the GPU's memory does not hold it: again with smaller tiles, which then remain.
+    def fitting(self, working: torch.Tensor, job: Callable[[], Result], timesteps: int = 1) -> Result:
+        """Run `job`. If the GPU's memory does not hold it: again with fewer timesteps at once, then with smaller tiles,
+        which then remains.
+
+        Args:
+            timesteps: how many the job has.
 
         Raises:
             UserError: it does not hold the smallest tiles either.
@@ -62,7 +67,14 @@ class Capacity:
                 return job()
             except torch.OutOfMemoryError:
                 pass  # the retry comes after the exception, which keeps the failed attempt's tensors
-            side = self.plan(working)[0] or max(working.shape[-2:]) * self.model.factor
+            tile, at_once = self.plan(working)
+            together = min(timesteps, at_once)
+            if together > 1:
+                self._most = together // 2
+                torch.cuda.empty_cache()
+                tqdm.write(f"out of GPU memory: going on with {self._most} new frames at once", file=sys.stderr)
+                continue
+            side = tile or max(working.shape[-2:]) * self.model.factor
             if side <= SMALLEST_TILE:
                 raise UserError(f"{TOO_SMALL} even for --tile {side}: free some of it, or give --device cpu")
             self._largest = max(SMALLEST_TILE, side // 2)

@@ -211,7 +211,7 @@ class Predictor:
         in_flight: collections.deque[list[Download]] = collections.deque()
         for call in self._calls(pairs):
             launch = functools.partial(self._launch, call, packing, details, exact)
-            in_flight.append(self._capacity.fitting(call[0].first.working, launch))
+            in_flight.append(self._capacity.fitting(call[0].first.working, launch, _number(call)))
             del call, launch  # their frames would stay in memory while the next call's are encoded
             while len(in_flight) > (1 if self._copying else 0):
                 for download in in_flight.popleft():

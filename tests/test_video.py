@@ -7,6 +7,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 from video_files import (
     BlendPredictor,
     decode,
@@ -27,6 +28,7 @@ from media.image import read_image
 from media.video import colour, job
 from media.video.job import VideoJob
 from media.video.options import Options
+from model import Predictor, SAFASmall
 
 F = Fraction
 
@@ -123,6 +125,27 @@ def test_odd_sizes(tmp_path):
     assert decode(tmp_path / "c.mp4")[0][1].shape == (21, 33, 3)
     run(source, tmp_path / "d.mp4", upscale=1.5)
     assert decode(tmp_path / "d.mp4")[0][1].shape == (32, 50, 3)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le", "bgr0"])
+def test_the_same_file_whether_frames_come_packed_or_as_images(tmp_path, pix_fmt):
+    torch.manual_seed(0)
+    predictor = Predictor(SAFASmall(16, 1, 1, 1), device="cpu")
+
+    class GivesImages(BlendPredictor):
+        encode = staticmethod(predictor.encode)
+
+        def frames_between(self, pairs, packing=None):
+            assert packing is not None
+            return predictor.frames_between(pairs)
+
+    pictures = [moving_picture(k, 21, 13) for k in range(3)]
+    source = write_video(tmp_path / "a.mkv", pictures, codec="ffv1", pix_fmt="yuv444p")
+    for name, maker in (("packed", predictor), ("images", GivesImages())):
+        run(source, tmp_path / f"{name}.mkv", maker, codec="ffv1", pix_fmt=pix_fmt, upscale=1)
+    one, other = ([np.stack(plane) for plane in zip(*(colour.samples(frame) for frame in container.decode(video=0)))]
+                  for container in map(av.open, (str(tmp_path / "packed.mkv"), str(tmp_path / "images.mkv"))))
+    assert len(one[0]) == 6 and all((a == b).all() for a, b in zip(one, other, strict=True))
 
 
 def test_nothing_is_blended_across_a_cut(tmp_path):
