@@ -25,13 +25,10 @@ def compile_parts(model: Network) -> None:
     config.cache_size_limit = config.accumulated_cache_size_limit = 4096
     parts: Any = model  # both networks have an encoder, a flow estimation of blocks and a decoder
     for block in parts.flow.blocks:
-        if isinstance(block, AggregationBlock):
-            block.at_scale = Compiled(block.at_scale)  # type: ignore[method-assign]
-            block.mix = Compiled(block.mix)  # type: ignore[method-assign]
-        else:
-            block.forward = Compiled(block.forward)
-    parts.encoder.forward = Compiled(parts.encoder.forward)
-    parts.decoder.forward = Compiled(parts.decoder.forward)
+        for name in ("at_scale", "mix") if isinstance(block, AggregationBlock) else ("forward",):
+            setattr(block, name, Compiled(getattr(block, name)))
+    for part in (parts.encoder, parts.decoder):
+        part.forward = Compiled(part.forward)
 
 
 def compile_whole(model: Network) -> None:

@@ -56,6 +56,9 @@ class FakeCuda(TorchDispatchMode):
     def reset(self):
         """Count anew."""
         self.kernels, self.waits, self.layout_copies, self.odd_channels = collections.Counter(), [], [], []
+        self._forget_peak()
+
+    def _forget_peak(self):
         self.peak = self._now
 
     def __enter__(self):
@@ -71,7 +74,7 @@ class FakeCuda(TorchDispatchMode):
                 self._stack.enter_context(mock.patch.object(torch.cuda, name, lambda *a, value=value, **k: value))
             asked = {"mem_get_info": lambda device=None: (self.memory - self._now, self.memory),
                      "max_memory_allocated": lambda device=None: self.peak,
-                     "reset_peak_memory_stats": lambda device=None: None,
+                     "reset_peak_memory_stats": lambda device=None: self._forget_peak(),
                      "synchronize": lambda device=None: self._wait("synchronize"),
                      "Stream": lambda device=None: mock.Mock(record_event=self._event),
                      "current_stream": lambda device=None: mock.Mock(), "stream": contextlib.nullcontext}
