@@ -41,8 +41,11 @@ def compare(before: Path, options: list[str], rounds: int) -> list[dict[str, Any
     runs: dict[Path, list[list[dict]]] = {before: [], HERE: []}
     for number in range(rounds):
         for folder in (before, HERE) if number % 2 == 0 else (HERE, before):
-            print(f"round {number + 1} of {rounds}: {'before' if folder is before else 'after'}", file=sys.stderr)
-            runs[folder].append(rows_of(folder, options))
+            rows = rows_of(folder, options)
+            found = [row[name] for row in rows for name in LOWER_IS_FASTER if name in row]
+            print(f"round {number + 1} of {rounds}, {'before' if folder is before else 'after'}: {found}",
+                  file=sys.stderr, flush=True)
+            runs[folder].append(rows)
     return [row_of(list(old), list(new)) for old, new in zip(zip(*runs[before]), zip(*runs[HERE]))]
 
 

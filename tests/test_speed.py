@@ -34,17 +34,15 @@ def rows_of(monkeypatch, tmp_path):
     return run
 
 
-MODES = [([], 4), (["--video"], 3), (["--pipeline"], 1), (["--train"], 2)]
-
-
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("network", SMALL)
-@pytest.mark.parametrize("mode,count", MODES, ids=lambda value: "".join(value) if isinstance(value, list) else "")
-def test_every_mode_runs_to_its_end(rows_of, mode, count, network, device, monkeypatch):
+@pytest.mark.parametrize("mode,network,count", [("", "safa", 1), ("--video", "safa_small", 1),
+                                                ("--pipeline", "safa_small", 1), ("--train", "safa_small", 2)])
+def test_every_mode_runs_to_its_end(rows_of, mode, network, count, device, monkeypatch):
     with FakeCuda() if device == "cuda" else contextlib.nullcontext():
-        if device == "cuda" and "--train" in mode:  # tensors without numbers have no gradients
+        if device == "cuda" and mode == "--train":  # tensors without numbers have no gradients
             monkeypatch.setattr(torch.Tensor, "backward", lambda tensor: None)
-        rows = rows_of(network, *mode, "--device", device, "--size", "16x12", "--precision", "bf16")
+        rows = rows_of(network, *mode.split(), "--device", device, "--size", "16x12", "--precision", "bf16",
+                       "--scales", "chosen" if device == "cpu" else "4")
     assert len(rows) == count
     for row in rows:
         assert row["device"] == ("Fake GPU" if device == "cuda" else "cpu")
@@ -59,17 +57,17 @@ def test_the_loader_is_timed(rows_of):
 @pytest.mark.parametrize("mode", ["--video", "--pipeline"])
 def test_memory_on_a_gpu_is_that_of_the_row(rows_of, mode):
     """A large frame before it does not count: the peak is forgotten between rows."""
-    sizes = ["--size", "16x12", "160x96", "16x12"] if mode == "--video" else ["--size", "160x96", "16x12"]
     with FakeCuda():
-        rows = rows_of("safa", mode, "--device", "cuda", *sizes, "--precision", "fp32", "--scales", "4")
-    memory = [row["peak_memory_mib"] for row in rows]
-    assert memory[-1] < memory[-2] / 5
+        rows = rows_of("safa_small", mode, "--device", "cuda", "--size", "160x96", "16x12", "--precision", "fp32",
+                       "--scales", "4")
+    first, second = (row["peak_memory_mib"] for row in rows)
+    assert second < first / 5
 
 
 def test_a_video_is_timed_with_its_way_to_the_gpu_and_back(rows_of):
     with FakeCuda() as gpu:
         rows_of("safa_small", "--video", "--device", "cuda", "--size", "16x12", "--precision", "fp32", "--scales", "4")
-    assert any("model/download.py" in wait for wait in gpu.waits), gpu.waits
+    assert sum("model/download.py" in wait for wait in gpu.waits) >= 3, gpu.waits
 
 
 def test_two_checkouts_are_measured_by_turns(monkeypatch, tmp_path):
