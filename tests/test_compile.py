@@ -101,10 +101,10 @@ def test_all_of_a_call_is_one_graph_where_no_selector_decides(kind, compiler):
         for graphs, number, routing in ((1, 1, Routing(cap=4)), (2, 3, Routing(cap=4)), (2, 5, Routing(cap=4)),
                                         (3, 2, Routing(scale=2))):
             expected, found = both(number, routing)
-            assert all(torch.equal(*pair) for pair in zip(expected[:3], found[:3]))
+            torch.testing.assert_close(expected[:3], found[:3], atol=1e-5, rtol=0)  # enlarged by OpenCV or by PyTorch
             assert torch.equal(torch.stack(expected.scales), torch.stack(found.scales))
             assert compiler.frame_count == graphs
-        assert torch.equal(*(prediction.frames for prediction in both(2, Routing(cap=2))))
+        torch.testing.assert_close(*(prediction.frames for prediction in both(2, Routing(cap=2))))
     assert compiler.frame_count > 4
 
 

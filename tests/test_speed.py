@@ -74,7 +74,7 @@ def test_two_checkouts_are_measured_by_turns(monkeypatch, tmp_path):
     """Whoever is measured later does not suffer from a machine that grows slower: the medians are over turns."""
     asked, times = [], {tmp_path: [10.0, 20.0, 30.0], before_after.HERE: [5.0, 9.0, 16.0]}
 
-    def rows_of(folder, options):
+    def rows_of(folder, options, cpu_time):
         asked.append(folder)
         return [{"network": "safa", "size": options[1], "ms_per_frame": times[folder].pop(0)},
                 {"loader": "synthetic", "samples_per_s": 4.0 if folder == tmp_path else 6.0}]
@@ -86,6 +86,17 @@ def test_two_checkouts_are_measured_by_turns(monkeypatch, tmp_path):
     assert first == {"network": "safa", "size": "8x8", "figure": "ms_per_frame", "before": 20.0, "after": 9.0,
                      "spread_percent": [100.0, 122.2], "times_as_fast": 2.222}
     assert second["times_as_fast"] == 1.5
+
+
+def test_on_cpu_time_waiting_does_not_count(tmp_path):
+    (tmp_path / "benchmark").mkdir()
+    (tmp_path / "benchmark" / "speed.py").write_text("""import json, sys, time
+start = time.perf_counter()
+time.sleep(0.5)
+seconds = time.perf_counter() - start
+open(sys.argv[-1], "w").write(json.dumps({"rows": [{"seconds": seconds}]}))""")
+    passed, on_cpu = (before_after.rows_of(tmp_path, [], cpu_time)[0]["seconds"] for cpu_time in (False, True))
+    assert passed >= 0.5 > 10 * on_cpu
 
 
 def test_other_checkouts_that_cannot_be_measured_are_named(tmp_path):
