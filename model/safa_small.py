@@ -4,8 +4,8 @@ It keeps SAFA's plan (encoder, flow estimated by blocks at several scales that a
 residual image) and gives up its working at output resolution: about a twentieth of the multiply-adds.
 """
 import torch
-import torch.nn.functional as F
 
+from model.aggregation import enlarge
 from model.block_input import FLOW0, FLOW1, MASK
 from model.decoder import PlainDecoder
 from model.encoder import PlainEncoder
@@ -13,7 +13,7 @@ from model.layout import first_convolution, joined
 from model.network import UPSCALE, Cost, Network, Prediction, upsample
 from model.routing import BY_SELECTOR, Routing
 from model.safa import blend
-from model.small_flow import BLOCKS, CoarseToFineFlow
+from model.small_flow import BLOCKS, CoarseToFineFlow, in_pixels_of
 from model.warp import backward_warp
 
 
@@ -64,8 +64,7 @@ class SAFASmall(Network):
         residual = self.decoder(joined((feature, warped0, warped1, mask, plane),
                                        first_convolution(self.decoder).in_channels))
         # Flow, warping and mixing in float32: half precision has no room for the fractions of a long flow.
-        large = F.interpolate(state, scale_factor=UPSCALE, mode="bilinear", align_corners=False)
-        large = torch.cat((UPSCALE * large[:, :4], large[:, 4:]), 1)
+        large = enlarge(in_pixels_of(state, UPSCALE), UPSCALE)
         frame0, frame1 = (upsample(frames, large.shape[2:]) for frames in (working0, working1))
         frames = blend(frame0, frame1, large, residual)
         return Prediction(frames, large[:, :4], torch.sigmoid(large[:, MASK]), used, flows,

@@ -1,11 +1,13 @@
 """The small network's flow estimation: correlation blocks from coarse to fine, the fine ones only where needed."""
+import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.aggregation import CorrelationBlock, ScaleSelector
+from model.aggregation import CorrelationBlock, ScaleSelector, enlarge
 from model.block_input import FLOW0, FLOW1
 from model.layout import first_convolution, joined
 from model.routing import BY_SELECTOR, SCALES, Routing, chosen_scales, straight_through_bits, upload
@@ -14,6 +16,8 @@ from model.warp import backward_warp, owners, select
 LONGEST_FLOW = 24.0  # low-resolution pixels; flows beyond it find nothing to match
 STRONGEST_LOGIT = 8.0
 BLOCKS = ((4, 4), (4, 4), (2, 3), (2, 3), (1, 0))  # (scale, radius of the correlation) of each block
+
+Pyramid = dict[int, tuple[torch.Tensor, torch.Tensor]]  # for each scale both frames' features, (B, C, h/s, w/s)
 
 
 class CoarseToFineFlow(nn.Module):
@@ -28,7 +32,7 @@ class CoarseToFineFlow(nn.Module):
 
     def __init__(self, channels: int, depth: int):
         super().__init__()
-        self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), nn.PReLU(channels))
+        self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), nn.LeakyReLU(0.1, inplace=True))
         # The finest block costs as much as all others together, so it is one residual block shorter.
         self.blocks = nn.ModuleList(  # type: ignore[assignment]
             CorrelationBlock(channels, scale, radius, depth if scale > 1 else max(depth - 1, 1))
@@ -47,73 +51,107 @@ class CoarseToFineFlow(nn.Module):
             `Prediction.scales` has them, the flows (N, 4, h, w) after each block, and, where routing gives draws, the
             selector's bits (fine, half), (N,) each; N = B*T.
         """
-        pyramids = [(downsample(features0, scale), downsample(features1, scale)) for scale in SCALES]
+        pyramid = {scale: (downsample(features0, scale), downsample(features1, scale)) for scale in SCALES}
         owner = owners(timesteps.shape[0], timesteps.numel(), timesteps.device)
         feature = select(self.fuse(torch.cat((features0, features1), 1)), owner)
         times = timesteps.reshape(-1, 1, 1, 1).float()
         state = feature.new_zeros(owner.shape[0], 5, *feature.shape[2:], dtype=torch.float32)
         state[:, 4:] = STRONGEST_LOGIT * (0.5 - times)
+        samples = _Samples(feature, state, times, owner)
         chosen, bits, used, flows = None, None, [], []
-        for block in self.blocks:
-            x = _BlockInput(feature, state, times, owner, pyramids)
-            if block.scale < 4 and chosen is None:
-                chosen, bits = self._choose(x, routing)
-            takes = True if chosen is None else chosen <= block.scale  # one for all samples, or (N,)
-            used.append(block.scale * (takes if isinstance(takes, torch.Tensor) else torch.full(owner.shape, takes)))
+        for scale in reversed(SCALES):
+            blocks = [block for block in self.blocks if block.scale == scale]
+            if scale < 4 and chosen is None:
+                chosen, bits = self._choose(samples.at_scale(4, pyramid), routing)
+            takes = True if chosen is None else chosen <= scale  # one for all samples, or (N,)
+            each = takes if isinstance(takes, torch.Tensor) else torch.full(owner.shape, takes)
+            used += [scale * each] * len(blocks)
             # In the selector's training all is computed, and what is not chosen counts for nothing.
             if isinstance(takes, torch.Tensor) and (bits or takes.all()):
                 takes = True
+            states = [samples.state] * len(blocks)
             if takes is True:
-                changes = block(*x.at_scale(block.scale))
-                if bits and block.scale < 4:
-                    gate = bits[1] if block.scale == 2 else bits[0] * bits[1]
-                    changes = [change * gate.view(-1, 1, 1, 1).to(change.dtype) for change in changes]
-                feature, state = feature + changes[0], bounded(state + changes[1])
+                feature_change, state_changes = refine(blocks, scale, samples, pyramid)
+                if bits and scale < 4:
+                    gate = (bits[1] if scale == 2 else bits[0] * bits[1]).view(-1, 1, 1, 1)
+                    feature_change = feature_change * gate.to(feature_change.dtype)
+                    state_changes = [change * gate for change in state_changes]
+                states = [bounded(samples.state + change) for change in state_changes]
+                samples = samples._replace(feature=samples.feature + feature_change, state=states[-1])
             elif takes is not False and takes.any():
                 members = upload(takes.nonzero()[:, 0], owner.device)
-                changes = block(*x.of(members).at_scale(block.scale))
-                feature = feature.index_add(0, members, changes[0].to(feature.dtype))
-                state = bounded(state.index_add(0, members, changes[1]))
-            flows.append(state[:, :4])
-        return state, feature, used, flows, bits
+                feature_change, state_changes = refine(blocks, scale, samples.of(members), pyramid)
+                feature = samples.feature.index_add(0, members, feature_change.to(samples.feature.dtype))
+                states = [bounded(samples.state.index_add(0, members, change)) for change in state_changes]
+                samples = samples._replace(feature=feature, state=states[-1])
+            flows += [state[:, :4] for state in states]
+        return samples.state, samples.feature, used, flows, bits
 
-    def _choose(self, x: "_BlockInput", routing: Routing) -> tuple:
+    def _choose(self, seen: tuple[torch.Tensor, ...], routing: Routing) -> tuple:
         """The scale each sample goes down to, (N,) on the CPU, or one for all; in the selector's training its bits."""
         given = routing.given(0)
         if given is not None:
             return given, None
-        probabilities = self.selector(joined(x.at_scale(4), first_convolution(self.selector.squeeze).in_channels))
+        probabilities = self.selector(joined(seen, first_convolution(self.selector.squeeze).in_channels))
         if routing.draws is None:
             return chosen_scales(probabilities.cpu(), routing.cap), None
         bits = straight_through_bits(probabilities, routing.draws[0])
         return chosen_scales(bits), bits.unbind(1)
 
 
-class _BlockInput:
-    """What a block looks at, made at the scale it asks for."""
+class _Samples(NamedTuple):
+    """Where N samples stand."""
 
-    def __init__(self, feature, state, times, owner, pyramids):
-        self.feature, self.state, self.times, self.owner, self.pyramids = feature, state, times, owner, pyramids
+    feature: torch.Tensor  # (N, C, h, w)
+    state: torch.Tensor    # (N, 5, h, w)
+    times: torch.Tensor    # (N, 1, 1, 1)
+    owner: torch.Tensor    # (N,) which pair each belongs to
 
-    def of(self, members: torch.Tensor) -> "_BlockInput":
+    def of(self, members: torch.Tensor) -> "_Samples":
         """Some of the samples."""
-        return _BlockInput(select(self.feature, members), self.state[members], self.times[members],
-                           self.owner[members], self.pyramids)
+        return _Samples(select(self.feature, members), self.state[members], self.times[members], self.owner[members])
 
-    def at_scale(self, scale: int) -> tuple[torch.Tensor, ...]:
-        """Feature, state, timestep plane and both frames' features warped, at 1/scale of the low resolution."""
-        features0, features1 = self.pyramids[SCALES.index(scale)]
-        state = downsample(self.state, scale)
-        warped = [backward_warp(features, state[:, part] / scale, self.owner)
-                  for features, part in ((features0, FLOW0), (features1, FLOW1))]
-        feature = downsample(self.feature, scale)
-        plane = self.times.expand(-1, 1, *feature.shape[2:])
-        return feature, state, plane, *warped
+    def at_scale(self, scale: int, pyramid: Pyramid) -> tuple[torch.Tensor, ...]:
+        """What a block there looks at: feature, state in pixels of that scale, timestep plane, warped features."""
+        state = in_pixels_of(downsample(self.state, scale), 1 / scale)
+        return self.seen_with(downsample(self.feature, scale), state, pyramid[scale])
+
+    def seen_with(self, feature: torch.Tensor, state: torch.Tensor,
+                  features: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The same from feature and state of a scale, and both frames' features there."""
+        return feature, state, self.times.expand(-1, 1, *feature.shape[2:]), *(
+            backward_warp(frame, state[:, part], self.owner) for frame, part in zip(features, (FLOW0, FLOW1)))
 
 
-def bounded(state: torch.Tensor) -> torch.Tensor:
-    """The flow state, no flow longer than `LONGEST_FLOW` and no logit stronger than `STRONGEST_LOGIT`."""
-    return torch.cat((state[:, :4].clamp(-LONGEST_FLOW, LONGEST_FLOW),
+def refine(blocks: Sequence[CorrelationBlock], scale: int, samples: _Samples, pyramid: Pyramid) -> tuple:
+    """The blocks of one scale, one after the other, there; what comes of them is enlarged once.
+
+    Returns:
+        What to add to the running feature (N, C, h, w), and for each block what has to be added to the state
+        (N, 5, h, w) once it is through.
+    """
+    feature, state, *seen = samples.at_scale(scale, pyramid)
+    before = state
+    feature_changes: list[torch.Tensor] = []
+    state_changes = []
+    for block in blocks:
+        if feature_changes:
+            feature, state, *seen = samples.seen_with(feature + feature_changes[-1], state, pyramid[scale])
+        feature_change, state_change = block(feature, state, *seen)
+        state = bounded(state + state_change, LONGEST_FLOW / scale)
+        feature_changes.append(feature_change)
+        state_changes.append(in_pixels_of(enlarge(state - before, scale), scale))
+    return enlarge(functools.reduce(torch.add, feature_changes), scale), state_changes
+
+
+def in_pixels_of(state: torch.Tensor, factor: float) -> torch.Tensor:
+    """The state with its flows times `factor`."""
+    return state if factor == 1 else torch.cat((factor * state[:, :4], state[:, 4:]), 1)
+
+
+def bounded(state: torch.Tensor, longest: float = LONGEST_FLOW) -> torch.Tensor:
+    """The flow state, no flow component beyond `longest` and no logit beyond `STRONGEST_LOGIT`."""
+    return torch.cat((state[:, :4].clamp(-longest, longest),
                       state[:, 4:].clamp(-STRONGEST_LOGIT, STRONGEST_LOGIT)), 1)
 
 

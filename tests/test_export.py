@@ -17,9 +17,9 @@ NETWORKS = {"safa": {"channels": 16, "blocks": 1},
 # What the file may use: in TensorRT's list of supported operators (docs/export.md), whose Resize is not bicubic.
 IN_TENSORRT = {"Add", "And", "AveragePool", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv",
                "DepthToSpace", "Div", "Equal", "Expand", "Floor", "Gather", "GlobalAveragePool", "GridSample",
-               "Identity", "Less", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "PRelu", "Pad", "Pow",
-               "Range", "Reciprocal", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Resize", "ScatterND", "Shape",
-               "Sigmoid", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"}
+               "Identity", "LeakyRelu", "Less", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "PRelu", "Pad",
+               "Pow", "Range", "Reciprocal", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Resize", "ScatterND",
+               "Shape", "Sigmoid", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"}
 
 
 def random_network(name):
