@@ -8,5 +8,6 @@ cd "$(dirname "$0")/.."
 train() { ${PYTHON:-python3} train.py --data "$clips" --photos "$photos" --resume "$@"; }
 clips=$1 photos=$2 output=$3
 
-train --config recipes/small.txt --seed 32 --output "$output/1"
-train --config recipes/small_selector.txt --seed 33 --init "$output/1/last.safetensors" --output "$output/2"
+train --config recipes/small.txt --seed 60 --output "$output/1"
+train --config recipes/small_large_crops.txt --seed 62 --init "$output/1/last.safetensors" --output "$output/2"
+train --config recipes/small_selector.txt --seed 61 --init "$output/2/last.safetensors" --output "$output/3"
