@@ -62,7 +62,7 @@ class CoarseToFineFlow(nn.Module):
         for scale in reversed(SCALES):
             blocks = [block for block in self.blocks if block.scale == scale]
             if scale < 4 and chosen is None:
-                chosen, bits = self._choose(samples.at_scale(4, pyramid), routing)
+                chosen, bits = self._choose(samples, pyramid, routing)
             takes = True if chosen is None else chosen <= scale  # one for all samples, or (N,)
             each = takes if isinstance(takes, torch.Tensor) else torch.full(owner.shape, takes)
             used += [scale * each] * len(blocks)
@@ -87,11 +87,12 @@ class CoarseToFineFlow(nn.Module):
             flows += [state[:, :4] for state in states]
         return samples.state, samples.feature, used, flows, bits
 
-    def _choose(self, seen: tuple[torch.Tensor, ...], routing: Routing) -> tuple:
+    def _choose(self, samples: "_Samples", pyramid: Pyramid, routing: Routing) -> tuple:
         """The scale each sample goes down to, (N,) on the CPU, or one for all; in the selector's training its bits."""
         given = routing.given(0)
         if given is not None:
             return given, None
+        seen = samples.at_scale(4, pyramid)
         probabilities = self.selector(joined(seen, first_convolution(self.selector.squeeze).in_channels))
         if routing.draws is None:
             return chosen_scales(probabilities.cpu(), routing.cap), None
