@@ -74,12 +74,18 @@ class Muon(torch.optim.AdamW):
 def orthogonalized(matrices: torch.Tensor) -> torch.Tensor:
     """Matrices (N, rows, columns) with the same singular vectors and all singular values brought near 1.
 
-    By Newton-Schulz iterations; those above a fiftieth of the matrix's norm end between 0.6 and 1.3.
+    By Newton-Schulz iterations; those above a fiftieth of the matrix's norm end between 0.6 and 1.3. All of them are
+    polynomials of x x^T, so the iterations run on that, which is square and small, and meet the matrix once.
     """
     a, b, c = _COEFFICIENTS
     wide = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
     x = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    square = x @ x.mT
+    one = torch.eye(square.shape[-1], dtype=x.dtype, device=x.device)
+    product = one
     for _ in range(_ITERATIONS):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        factor = a * one + b * square + c * square @ square
+        product = factor @ product
+        square = factor @ square @ factor
+    x = product @ x
     return x.mT if wide is not matrices else x
