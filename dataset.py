@@ -18,7 +18,7 @@ from common.errors import UserError
 from data.base import Mixture
 from data.check import check_dataset
 from data.extract import prepare_adobe240
-from data.open import NAMES, open_dataset
+from data.open import GENERATED, NAMES, open_dataset
 from data.packed import FORMATS
 from data.packing import pack
 from data.sample import Sample
@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
                            help="keep the frames before the damage of a damaged video")
 
     checking = commands.add_parser("check", help="name every unreadable or missing frame; exit code 2 if any")
-    checking.add_argument("name", choices=[name for name in NAMES if name != "synthetic"])
+    checking.add_argument("name", choices=[name for name in NAMES if name not in GENERATED])
     checking.add_argument("root", type=Path, metavar="DIR")
     checking.add_argument("--list", type=Path, metavar="FILE",
                           help="check the clips this list names (default: those of the dataset's own lists)")

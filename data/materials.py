@@ -2,7 +2,6 @@
 import concurrent.futures
 import fnmatch
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -18,8 +17,9 @@ _HELD_OUT = 10     # every tenth photo is for validation
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789&?abdeghkmqrsty"
 
 
-def load_photos(folders: Sequence[Path], split: str, val_photos: Sequence[str] = ()) -> list[np.ndarray]:
-    """The images of `folders`, HxWx3 uint8 BGR each, decoded once.
+@functools.lru_cache(maxsize=4)
+def load_photos(folders: tuple[Path, ...], split: str, val_photos: tuple[str, ...] = ()) -> list[np.ndarray]:
+    """The images of `folders`, HxWx3 uint8 BGR each, decoded once: datasets of the same photos share them.
 
     Args:
         val_photos: photos whose file names match one of these patterns (`kodak_*`) are for split "val" alone, and

@@ -8,12 +8,14 @@ from data import folder, vimeo90k
 from data.adobe240 import open_adobe240
 from data.base import Dataset, Mixture
 from data.folder import open_folder
+from data.photos import Photos
 from data.synthetic import Synthetic
 from data.vimeo90k import open_vimeo90k
 
-NAMES = ("adobe240", "vimeo90k", "folder", "synthetic")
+NAMES = ("adobe240", "vimeo90k", "folder", "photos", "synthetic")
+GENERATED = {"photos": Photos, "synthetic": Synthetic}  # without a folder of recorded frames
 OWN_LIST = "-"  # among several lists: the dataset's own
-_WHOLE_SYNTHETIC = 256  # pixels: side of the generated frames where whole frames are asked for
+_WHOLE_GENERATED = 256  # pixels: side of the generated frames where whole frames are asked for
 
 
 def open_dataset(name: str, root: str | Path | None, split: str = "train", crop: int | None = 128,
@@ -24,27 +26,27 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
 
     Args:
         name: one of `NAMES`.
-        root: its folder, or a packed cache of it; `synthetic` needs none.
+        root: its folder, or a packed cache of it; `photos` and `synthetic` need none.
         split: "train" or "val".
         crop: side of the samples in pixels, a multiple of 4; None: whole frames.
         list_file: names of the clips to use, one per line; None: the dataset's own list for `split`.
         gap: distance between the input frames, at least 2; several: each sample draws one. None: 8, and
             for `vimeo90k` 6, its whole septuplet.
-        photos: `synthetic` only: a folder of images for its textures, or several.
+        photos: of `photos`, and of `synthetic` for its textures: a folder of images, or several.
         skip_corrupt: skip and count samples with unreadable frames instead of raising.
         reduce: `folder` only: reduce the frames by this factor first.
         held_out: share that is kept for "val": of each clip's frames for `folder` (a tenth), of the training list for
             `vimeo90k` (a fiftieth); "val" with a list takes all of that.
-        val_photos: `synthetic` only: name patterns of the photos kept for "val"; none: every tenth.
+        val_photos: name patterns of the photos kept for "val"; none: every tenth.
 
     Raises:
         UserError: the folder, its lists or the options cannot be used.
     """
     if split not in ("train", "val"):
         raise UserError(f"split {split!r}: use train or val")
-    if name == "synthetic":
+    if name in GENERATED:
         folders = [Path(folder) for folder in ([photos] if isinstance(photos, (str, Path)) else photos or ())]
-        return Synthetic(crop or _WHOLE_SYNTHETIC, split, folders, 8 if gap is None else gap, val_photos or ())
+        return GENERATED[name](crop or _WHOLE_GENERATED, split, folders, 8 if gap is None else gap, val_photos or ())
     if name not in NAMES:
         raise UserError(f"no dataset is called {name!r}: use one of {', '.join(NAMES)}")
     if root is None:
@@ -87,19 +89,19 @@ def dataset_specs(names: list[str], roots: list[Path], lists: Sequence[str] = ()
     """The datasets that the options `--dataset`, `--data`, `--list`, `--val_list` ... name together.
 
     Args:
-        roots: one folder for each of `names` that is not `synthetic`, in their order.
+        roots: one folder for each of `names` that is not of `GENERATED`, in their order.
         lists, val_lists: none, or one for each folder; "-" is the dataset's own.
 
     Raises:
         UserError: there are too few or too many of something.
     """
-    recorded = [name for name in names if name != "synthetic"]
+    recorded = [name for name in names if name not in GENERATED]
     if held_out is not None and not 0 <= held_out < 1:
         raise UserError(f"--held_out {held_out}: give a share from 0 to below 1")
     for option, values in (("--data", roots), ("--list", lists), ("--val_list", val_lists)):
         if len(values or ()) != len(recorded) and (values or option == "--data"):
             raise UserError(f"{option} needs one {'folder' if option == '--data' else 'list'} for each dataset but "
-                            f"synthetic ({', '.join(recorded) or 'there is none'}), in their order: "
+                            f"{' and '.join(GENERATED)} ({', '.join(recorded) or 'there is none'}), in their order: "
                             f"{len(recorded)}, not {len(values or ())}")
 
     def own(text: str | None) -> Path | None:
@@ -109,7 +111,7 @@ def dataset_specs(names: list[str], roots: list[Path], lists: Sequence[str] = ()
     places = zip(roots or (), lists or none_given, val_lists or none_given, strict=True)
     specs = []
     for name in names:
-        if name == "synthetic":
+        if name in GENERATED:
             specs.append(DatasetSpec(name, photos=tuple(photos or ()), val_photos=tuple(val_photos or ())))
         else:
             root, train_list, val_list = next(places)

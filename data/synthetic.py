@@ -43,7 +43,7 @@ class Synthetic(Dataset):
             gap = max(gap)
         self._gap, self._length, self._still = gap, length, 0.15 if motion is None else 0.0
         self._motion: tuple[float, ...] = motion or tuple(length * crop / 128 for length in _MOVE)
-        self._textures = load_photos(photos, split, val_photos) if photos else make_textures(split)
+        self._textures = load_photos(tuple(photos), split, tuple(val_photos)) if photos else make_textures(split)
 
     def __len__(self) -> int:
         return self._length

@@ -56,10 +56,10 @@ def _parser(description: str) -> Parser:
     data.add_argument("--dataset", nargs="+", choices=NAMES, default=["adobe240"], metavar="NAME",
                       help=f"one of {', '.join(NAMES)}, or several to mix (default adobe240)")
     data.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="the dataset's folder, or a packed cache of "
-                      "it; of several datasets one each, in their order; synthetic needs none")
+                      "it; of several datasets one each, in their order; photos and synthetic need none")
     data.add_argument("--mix", type=float, nargs="+", metavar="W", help="weights of the mixed datasets (default equal)")
     data.add_argument("--photos", type=Path, nargs="+", metavar="DIR", help="folders of images for the textures of "
-                      "synthetic (default: generated textures)")
+                      "synthetic (default: generated ones), and what photos is made of")
     data.add_argument("--val_photos", nargs="+", metavar="PATTERN", help="photos with such names ('kodak_*') are for "
                       "validation alone (default: every tenth)")
     data.add_argument("--list", nargs="+", metavar="FILE", help="clips to train on (default: the dataset's own list); "
@@ -100,8 +100,9 @@ def _parser(description: str) -> Parser:
     steps.add_argument("--perceptual", type=float, default=0.0, metavar="W", help="weight of a VGG-19 feature loss "
                        "(default 0: none)")
     steps.add_argument("--flow_loss", type=float, default=0.0, metavar="W", help="weight of the distance, in pixels, "
-                       "of each block's flow to a supervising flow (known of synthetic, estimated by DIS for recorded "
-                       "clips); falls to a tenth over the training. safa_small trains well with 0.05 (default 0: none)")
+                       "of each block's flow to a supervising flow (known of photos and synthetic, estimated by DIS "
+                       "for recorded clips); falls to a tenth over the training. safa_small trains well with 0.05 "
+                       "(default 0: none)")
     steps.add_argument("--effort_price", type=float, default=0.0, metavar="W", help="weight of the share of its "
                        "optional work that safa_small's selector takes; without a price it takes all (default 0)")
     steps.add_argument("--skip", type=float, default=8.0, metavar="FACTOR", help="skip steps whose loss is above "
