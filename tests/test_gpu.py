@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fake_cuda import FakeCuda
+from tiny_networks import NETWORKS, SMALL, black, drawn, network
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from common.errors import UserError
@@ -15,37 +16,12 @@ from media.video.colour import Colour
 from media.video.job import Options, VideoJob
 from media.video.packing import Packing
 from model import SAFA, Predictor, SAFASmall
-from model.capacity import JOINING
 from model.download import Download
 from model.loss import three_frame_loss
-from model.network import Network
 from model.prepare import make_deterministic, prepare_for_inference, resolve_device, resolve_precision, widen
 from model.routing import Routing
 
 needs_gpu = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
-SMALL = {SAFA: {"channels": 16, "blocks": 3},
-         SAFASmall: {"channels": 16, "encoder_depth": 1, "flow_depth": 1, "decoder_depth": 1}}
-NETWORKS = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.name)
-
-
-def network(kind, seed=0, **settings) -> Network:
-    torch.manual_seed(seed)
-    model = kind(**(settings or SMALL[kind])).eval()
-    for name, parameter in model.named_parameters():
-        if name.endswith("beta"):
-            torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-def drawn(seed=0):
-    """Answers that make the selector choose all scales in turn."""
-    generator = torch.Generator().manual_seed(seed)
-    return lambda shape, dtype: (torch.rand(shape, generator=generator)
-                                 * (1 if dtype.is_floating_point else 255)).to(dtype)
-
-
-def black(height, width, count=2):
-    return np.zeros((count, height, width, 3), np.uint8)
 
 
 @NETWORKS
@@ -96,78 +72,6 @@ def test_kernels_of_a_call_only_become_fewer(kind, cap, most):
 
 
 @NETWORKS
-def test_memory_of_a_large_frame_is_what_the_tiles_are_planned_by(kind):
-    """3840x2160 with everything at full size."""
-    size, model = (540, 960), network(kind, **({"channels": 80, "blocks": 2} if kind is SAFA else {"channels": 64}))
-    with FakeCuda(lambda shape, dtype: torch.ones(shape, dtype=dtype)) as gpu:
-        predictor = Predictor(model, device="cuda", precision="bf16", tile=0)
-        predictor.between(*(predictor.encode(frame) for frame in black(*size)), [0.5])
-    assert 0.8 < gpu.peak / (16 * size[0] * size[1]) / model.bytes_per_pixel <= 1
-
-
-@NETWORKS
-def test_memory_decides_about_tiles_and_timesteps(kind):
-    def plan(memory, size, tile="auto"):
-        with FakeCuda(memory=memory):
-            predictor = Predictor(network(kind), device="cuda", precision="fp16", tile=tile)
-            working = predictor.encode(black(*size)[0]).working
-            return predictor._capacity.plan(working)
-
-    assert plan(80 << 30, (96, 128)) == (0, 16)
-    tile, at_once = plan(int(kind.bytes_per_pixel * 1e6 / 0.8), (540, 960))
-    assert 700 <= tile <= 1000 and at_once == 1  # the frame itself takes some of it
-    assert plan(80 << 30, (96, 128), tile=256)[0] == 256
-
-
-def test_out_of_memory_takes_fewer_timesteps_before_smaller_tiles(monkeypatch, capsys):
-    def made(memory, pairs):
-        with FakeCuda(memory=memory) as gpu:
-            predictor = Predictor(network(SAFASmall), device="cuda", precision="bf16", tile=0, scale_cap=4)
-            predictor._capacity.bytes_per_pixel = 1  # a wrong guess: all seems to fit
-            return len(list(predictor.stream(black(32, 32, pairs + 1), lambda pair: [0.5]))), gpu.peak
-
-    monkeypatch.setattr("model.capacity.MOST_TIMESTEPS", 4)
-    assert made(3 * made(80 << 30, 1)[1], 4)[0] == 4
-    assert [line[:61] for line in capsys.readouterr().err.splitlines()] == [
-        "out of GPU memory: going on with 2 new frames at once"]
-
-
-def test_out_of_memory_takes_smaller_tiles_and_says_so(capsys):
-    model = network(SAFA)
-    with FakeCuda(memory=64 << 20):
-        predictor = Predictor(model, device="cuda", precision="bf16")
-        predictor._capacity.bytes_per_pixel = 1  # a wrong guess: all seems to fit
-        with pytest.raises(UserError, match="even for --tile 256: .*--device cpu"):
-            predictor.interpolate(*black(200, 200), [0.5])
-    said = capsys.readouterr().err.splitlines()
-    assert ["--tile 400" in said[0], "--tile 256" in said[1]] == [True, True]
-
-
-@NETWORKS
-@pytest.mark.parametrize("step", ["encode", "interpolate"])
-def test_after_running_out_of_memory_frames_are_those_of_smaller_tiles(kind, step, monkeypatch, capsys):
-    """On the CPU, where there are numbers, with a memory that holds tiles of 300 pixels."""
-    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 148, 3)).astype(np.uint8)
-    expected = list(Predictor(network(kind), device="cpu", tile=296).stream(frames, lambda pair: [0.5]))
-    predictor = Predictor(network(kind), device="cpu", tile=0)
-    original, calls = getattr(predictor.model, step), []
-
-    def limited(working, *others):
-        calls.append(working)
-        if len(calls) > 1 and max(working.shape[2:]) * predictor.model.factor > 300:  # a frame is at work already
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(working, *others)
-
-    monkeypatch.setattr(predictor.model, step, limited)
-    found = list(predictor.stream(frames, lambda pair: [0.5]))
-    late = step == "interpolate"  # then the first pair fits whole
-    assert [time for time, _ in found] == [time for time, _ in expected]
-    assert all(np.array_equal(one, other) for (_, one), (_, other) in list(zip(found, expected))[late:])
-    assert capsys.readouterr().err.splitlines() == ["out of GPU memory: going on with tiles of 296 pixels (--tile 296 "
-                                                    "starts so)"]
-
-
-@NETWORKS
 def test_pairs_of_a_video_share_calls(kind, monkeypatch):
     """Fewer kernels and fewer waits for each frame."""
     kernels, waits = {}, {}
@@ -180,15 +84,6 @@ def test_pairs_of_a_video_share_calls(kind, monkeypatch):
         kernels[most], waits[most] = sum(gpu.kernels.values()), len(gpu.waits)
         assert not gpu.layout_copies
     assert kernels[2] < kernels[1] * 0.6 and waits[2] == 1 + predictor.model.blocks == waits[1] / 2
-
-
-@NETWORKS
-def test_memory_of_several_pairs_is_what_they_are_planned_by(kind):
-    model = network(kind, **({"channels": 80, "blocks": 2} if kind is SAFA else {"channels": 64}))
-    with FakeCuda(lambda shape, dtype: torch.ones(shape, dtype=dtype)) as gpu:
-        predictor = Predictor(model, device="cuda", precision="bf16", tile=0)
-        list(predictor.stream(black(108, 192, 5), lambda pair: [0.5]))
-    assert 0.8 < gpu.peak / (16 * 108 * 192 * 4) / model.bytes_per_pixel / JOINING <= 1
 
 
 @pytest.mark.parametrize("dtype,options", [(np.uint8, {"png": True}), (np.uint8, {"codec": "ffv1", "montage": True}),
@@ -322,16 +217,6 @@ class TestOnAGPU:
         packing = Packing(pix_fmt, Colour(1, False), 64, 64)
         for one, other in zip(packing.planes(frames, peak), packing.planes(frames.cuda(), peak)):
             assert torch.equal(one, other.cpu())
-
-    def test_out_of_memory_goes_on_with_smaller_tiles(self):
-        predictor = Predictor(network(SAFA), device="cuda", tile=0)
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (256 << 20)) / total)
-        try:
-            assert predictor.interpolate(*black(540, 960), [0.5])[0].shape == (2160, 3840, 3)
-        finally:
-            torch.cuda.set_per_process_memory_fraction(1.0)
-        assert predictor._capacity.plan(torch.empty(1, 3, 2160, 3840))[0]
 
     @NETWORKS
     def test_the_same_gradients_twice_where_that_is_asked_for(self, kind):

@@ -1,0 +1,31 @@
+"""Small networks with random weights, and frames for them."""
+import numpy as np
+import pytest
+import torch
+
+from model import SAFA, SAFASmall
+from model.network import Network
+
+SMALL = {SAFA: {"channels": 16, "blocks": 3},
+         SAFASmall: {"channels": 16, "encoder_depth": 1, "flow_depth": 1, "decoder_depth": 1}}
+NETWORKS = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.name)
+
+
+def network(kind, seed=0, **settings) -> Network:
+    torch.manual_seed(seed)
+    model = kind(**(settings or SMALL[kind])).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("beta"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def drawn(seed=0):
+    """Answers that make the selector choose all scales in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda shape, dtype: (torch.rand(shape, generator=generator)
+                                 * (1 if dtype.is_floating_point else 255)).to(dtype)
+
+
+def black(height, width, count=2):
+    return np.zeros((count, height, width, 3), np.uint8)
