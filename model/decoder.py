@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from model.aggregation import ResidualBlock, SkipBlock, conv3x3, plain_conv3x3, small_start
+from model.aggregation import ResidualBlock, SkipBlock, conv3x3, leaky_relu, small_start
 from model.layout import first_convolution, joined, pixel_shuffle
 
 
@@ -29,5 +29,6 @@ class PlainDecoder(nn.Sequential):
     """The small network's decoder: (N, inputs, h, w) at low resolution -> the residual image (N, 3, 4h, 4w)."""
 
     def __init__(self, inputs: int, channels: int, depth: int):
-        super().__init__(*plain_conv3x3(inputs, channels), *(SkipBlock(channels) for _ in range(depth)),
+        super().__init__(*conv3x3(inputs, channels, activation=leaky_relu),
+                         *(SkipBlock(channels) for _ in range(depth)),
                          small_start(nn.Conv2d(channels, 48, 3, 1, 1)), nn.PixelShuffle(4))

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from model.aggregation import SkipBlock, enlarge, plain_conv3x3
+from model.aggregation import SkipBlock, conv3x3, enlarge, leaky_relu
 
 # The order is ImageNet's own, RGB; the published network applies it to BGR frames as they come.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -52,4 +52,4 @@ class PlainEncoder(nn.Sequential):
     """The small network's encoder: (N, 3, h, w) in [0, 1], BGR -> (N, channels, h, w), all at low resolution."""
 
     def __init__(self, channels: int, depth: int):
-        super().__init__(*plain_conv3x3(3, channels), *(SkipBlock(channels) for _ in range(depth)))
+        super().__init__(*conv3x3(3, channels, activation=leaky_relu), *(SkipBlock(channels) for _ in range(depth)))
