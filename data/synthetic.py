@@ -14,7 +14,7 @@ from data.layers import TEXELS, Layer, LayerPath, render, render_with_motion
 from data.materials import draw_mask, load_photos, make_textures
 from data.sample import Triplet
 
-_MOVE = (2.0, 60.0)     # range of motion over the window, pixels at a crop of 128; drawn evenly in its logarithm
+_MOVE = (0.25, 60.0)    # range of motion over the window, pixels at a crop of 128; drawn evenly in its logarithm
 _REDUCE = (2.0, 3.2)    # a photograph's pixels per pixel of the frame: it is sharper than it was itself
 _EPOCH = 10000
 
