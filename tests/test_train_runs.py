@@ -118,3 +118,15 @@ def test_positions_are_shared_out_whatever_the_number_of_processes():
     shares = [list(positions(Processes(rank, 3), 2, 2, 4)) for rank in range(3)]
     assert alone == list(range(12, 24)) and sorted(sum(shares, [])) == alone
     assert shares[1] == [14, 15, 20, 21]
+
+
+def test_parts_that_are_not_to_learn_stay_as_they_are(monkeypatch, tmp_path):
+    small = ["--network", "safa_small", "--max_steps", "2", "--lr", "1e-2", "--effort_price", "1"]
+    run(monkeypatch, tmp_path / "first", *small, "--routing", "full")
+    before = load_model(tmp_path / "first").state_dict()
+    run(monkeypatch, tmp_path / "then", *small, "--init", str(tmp_path / "first"), "--train_only", "flow.selector")
+    after = load_model(tmp_path / "then").state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.startswith("flow.selector.")}
+    with pytest.raises(UserError, match="--train_only flow.selektor.*flow.fuse"):
+        run(monkeypatch, tmp_path / "other", *small, "--train_only", "flow.selektor")

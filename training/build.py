@@ -1,7 +1,7 @@
 """What a training consists of, made from the options: data, network, optimiser, precision, progress."""
 import argparse
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,7 @@ def build(args: argparse.Namespace) -> tuple[Training, Callable[[str], None]]:
     learned = what_is_learned(args, batch, steps, dataset)
 
     model = create_model(args, state is not None, processes.first, say)
+    train_only(model, args.train_only)
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if args.optimizer == "muon":
         optimizer: torch.optim.Optimizer = Muon(model.parameters(), args.lr, args.weight_decay)
@@ -149,6 +150,22 @@ def create_model(args: argparse.Namespace, resumed: bool, first: bool, say: Call
     if args.blend_start:
         start_from_blending(model)
     return model
+
+
+def train_only(model: torch.nn.Module, parts: Iterable[str]) -> None:
+    """Freeze all parameters but those of the modules `parts` names ("decoder", "flow.selector"); none: all learn.
+
+    Raises:
+        UserError: there is no such part.
+    """
+    parts = list(parts)
+    names = [name for name, module in model.named_modules() if name and any(True for _ in module.parameters())]
+    for part in parts:
+        if part not in names:
+            near = [name for name in names if name.count(".") <= part.count(".")]
+            raise UserError(f"--train_only {part}: the network has no such part; it has {', '.join(near)}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not parts or any(name.startswith(f"{part}.") for part in parts))
 
 
 def set_precision(args: argparse.Namespace, device: torch.device) -> tuple[torch.autocast, torch.amp.GradScaler]:

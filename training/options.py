@@ -125,6 +125,8 @@ def _parser(description: str) -> Parser:
                          help="start the encoder from ImageNet weights; auto: if they can be had (default)")
     network.add_argument("--blend_start", action="store_true", help="start from plain blending by the timestep: "
                          "saves a short training its first hundreds of steps")
+    network.add_argument("--train_only", nargs="+", default=[], metavar="PART", help="only these parts of the network "
+                         "learn, as flow.selector or decoder; the rest stays as --init has it (default: all)")
     network.add_argument("--init", metavar="CKPT", help="start from these weights (with --resume: where there is no "
                          "state yet)")
 
