@@ -16,18 +16,18 @@ MOST_SIZES = 16  # that a part is compiled for: each takes from seconds to a min
 
 
 def compile_parts(model: Network) -> None:
-    """Compile, in place, the parts that do nearly all the work: each block at each scale, encoder and decoder.
+    """Compile, in place, the parts that do nearly all the work: each block at each scale, and `Network.parts`.
 
     Scales are chosen between the parts, so none of them breaks in two. Blocks of one shape share what was compiled.
     """
     # PyTorch counts the graphs of all modules of a class together and would give up at 8; `Compiled` limits them.
     config: Any = torch._dynamo.config
     config.cache_size_limit = config.accumulated_cache_size_limit = 4096
-    parts: Any = model  # both networks have an encoder, a flow estimation of blocks and a decoder
-    for block in parts.flow.blocks:
+    flow: Any = model.flow
+    for block in flow.blocks:
         for name in ("at_scale", "mix") if isinstance(block, AggregationBlock) else ("forward",):
             setattr(block, name, Compiled(getattr(block, name)))
-    for part in (parts.encoder, parts.decoder):
+    for part in (model.get_submodule(name) for name in model.parts):
         part.forward = Compiled(part.forward)
 
 

@@ -5,6 +5,8 @@ from torch import nn
 from model.aggregation import ResidualBlock, SkipBlock, conv3x3, leaky_relu, small_start
 from model.layout import first_convolution, joined, pixel_shuffle
 
+PLANES = 48  # of an image with three channels, four times as large: one for each of 4x4 pixels
+
 
 class Decoder(nn.Module):
     """Both frames' warped features and the timestep -> what blending the warped frames leaves out.
@@ -26,9 +28,12 @@ class Decoder(nn.Module):
 
 
 class PlainDecoder(nn.Sequential):
-    """The small network's decoder: (N, inputs, h, w) at low resolution -> the residual image (N, 3, 4h, 4w)."""
+    """The small network's decoder: (N, inputs, h, w) at low resolution -> a residual image as (N, 48, h, w).
+
+    `F.pixel_shuffle(..., 4)` makes it (N, 3, 4h, 4w).
+    """
 
     def __init__(self, inputs: int, channels: int, depth: int):
         super().__init__(*conv3x3(inputs, channels, activation=leaky_relu),
                          *(SkipBlock(channels) for _ in range(depth)),
-                         small_start(nn.Conv2d(channels, 48, 3, 1, 1)), nn.PixelShuffle(4))
+                         small_start(nn.Conv2d(channels, PLANES, 3, 1, 1)))

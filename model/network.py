@@ -53,6 +53,7 @@ class Network(nn.Module):
             many pixels a frame is worked on whole, and how many pixels of timesteps at once.
         bytes_per_pixel: of memory for each output pixel of each timestep, in half precision, at most: what "auto"
             goes by on a GPU.
+        parts: the modules beside the flow estimation's blocks that do its work: those are what is compiled.
         settings: the constructor's arguments, whole numbers, which weights keep beside them.
         blocks: how many blocks `Routing` speaks of.
     """
@@ -65,6 +66,7 @@ class Network(nn.Module):
     whole_pixels: ClassVar[int]
     batch_pixels: ClassVar[int]
     bytes_per_pixel: ClassVar[int]
+    parts: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     settings: dict[str, int]
     blocks: int
 

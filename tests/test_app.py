@@ -22,7 +22,7 @@ PATIENCE = 300  # seconds, for machines at work
 @pytest.fixture(scope="module")
 def predictor():
     torch.manual_seed(0)
-    network = create_network("safa_small", channels=16, encoder_depth=1, flow_depth=1, decoder_depth=1)
+    network = create_network("safa_small", channels=16, encoder_depth=1, detail_depth=1, flow_depth=1, decoder_depth=1)
     return Predictor(network, device="cpu", precision="fp32")
 
 

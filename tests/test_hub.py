@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def weights(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "random.safetensors"
-    save_model(create_network("safa_small", channels=16, encoder_depth=1, flow_depth=1, decoder_depth=1), path)
+    depths = dict.fromkeys(("encoder_depth", "detail_depth", "flow_depth", "decoder_depth"), 1)
+    save_model(create_network("safa_small", channels=16, **depths), path)
     return path
 
 

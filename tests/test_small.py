@@ -15,7 +15,7 @@ from model.registry import WEIGHTS
 from model.routing import Routing
 from model.small_flow import BLOCKS, LONGEST_FLOW, STRONGEST_LOGIT
 
-SMALL = {"channels": 16, "encoder_depth": 1, "flow_depth": 1, "decoder_depth": 1}
+SMALL = {"channels": 16, "encoder_depth": 1, "detail_depth": 1, "flow_depth": 1, "decoder_depth": 1}
 
 
 def small_model(seed=0):
@@ -164,7 +164,7 @@ def test_before_it_knows_anything_it_shows_the_nearer_frame():
     """No flow and no residual: the mask's logit starts at 8 (1/2 - t), which the frames are mixed by."""
     model = small_model()
     with torch.no_grad():
-        for conv in (*(block.to_flow for block in model.flow.blocks), model.decoder[-2]):
+        for conv in (*(block.to_flow for block in model.flow.blocks), model.detail[-1], model.decoder[-1]):
             conv.weight.zero_()
             conv.bias.zero_()
         frames = smooth_frames(12, 16)
@@ -182,6 +182,24 @@ def test_half_precision_stays_close(precision):
             frames[:1], frames[1:], times, Routing(scale=1)) for name in ("fp32", precision))
     assert exact.frames.std() > 0.05 and exact.frames.dtype == rough.frames.dtype == torch.float32
     assert -10 * torch.log10((exact.frames - rough.frames).square().mean()) > 35
+
+
+def test_each_frame_is_given_its_own_detail_before_it_is_warped():
+    """With a constant flow of whole output pixels and nothing else: the enlarged frame with its detail, shifted."""
+    model = small_model()
+    with torch.no_grad():
+        for conv in (*(block.to_flow for block in model.flow.blocks), model.decoder[-1]):
+            conv.weight.zero_()
+            conv.bias.zero_()
+        torch.nn.init.normal_(model.detail[-1].weight, std=0.05)
+        model.flow.blocks[-1].to_flow.bias[0] = 0.75  # low-resolution pixels to the right in frame 0
+        frames = smooth_frames(12, 16)
+        found = model(frames[:1], frames[1:], torch.tensor([[-3.0]]), Routing(scale=1))  # a mask of nearly one
+        detail = F.pixel_shuffle(model.detail(model.encoder(frames[:1])), 4)
+        sharp = F.interpolate(frames[:1], scale_factor=4, mode="bicubic", align_corners=False) + detail
+    assert detail.abs().mean() > 0.01 and found.mask.min() > 0.999
+    expected = sharp[..., 3:].clamp(0, 1)
+    assert (found.frames[..., :-3] - expected).abs().max() < 2e-3
 
 
 @pytest.mark.parametrize("scale,chosen", [(1, (1, 1)), (2, (-1, 1)), (4, (-1, -1))])

@@ -13,7 +13,7 @@ from model import SAFA, SAFASmall
 from model.checkpoint import save_model
 
 SMALL = {"safa": lambda: SAFA(channels=16, blocks=2),
-         "safa_small": lambda: SAFASmall(channels=16, encoder_depth=1, flow_depth=1, decoder_depth=1)}
+         "safa_small": lambda: SAFASmall(channels=16, encoder_depth=1, detail_depth=1, flow_depth=1, decoder_depth=1)}
 
 
 @pytest.fixture

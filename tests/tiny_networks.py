@@ -7,7 +7,7 @@ from model import SAFA, SAFASmall
 from model.network import Network
 
 SMALL = {SAFA: {"channels": 16, "blocks": 3},
-         SAFASmall: {"channels": 16, "encoder_depth": 1, "flow_depth": 1, "decoder_depth": 1}}
+         SAFASmall: {"channels": 16, "encoder_depth": 1, "detail_depth": 1, "flow_depth": 1, "decoder_depth": 1}}
 NETWORKS = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.name)
 
 
