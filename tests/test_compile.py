@@ -82,7 +82,7 @@ def test_training_compiled_gives_the_same_gradients(kind, compiler):
             with torch.no_grad():
                 model(torch.rand(1, 3, 12, 8), torch.rand(1, 3, 12, 8), torch.rand(1, 3))
         counts.append(compiler.frame_count)
-    assert counts[0] == counts[1] <= 12
+    assert counts[0] == counts[1] <= 10 + len(plain.parts)  # each part is a graph more
     for one, other in zip(plain.parameters(), compiled.parameters()):
         torch.testing.assert_close(one.grad, other.grad)
 
