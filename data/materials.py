@@ -1,4 +1,4 @@
-"""Images and shapes that synthetic scenes are made of."""
+"""Images and shapes that generated samples are made of."""
 import concurrent.futures
 import fnmatch
 import functools

@@ -66,8 +66,7 @@ class Photos(Dataset):
 
     def _scene(self, photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A square of the photograph, reduced by a factor drawn at random, half of them turned by a right angle."""
-        reduce = min(rng.uniform(*_REDUCE), min(photo.shape[:2]) / self._side)
-        side = min(round(self._side * reduce), *photo.shape[:2])
+        side = min(round(self._side * rng.uniform(*_REDUCE)), *photo.shape[:2])
         top, left = (int(rng.integers(length - side, endpoint=True)) for length in photo.shape[:2])
         part = photo[top:top + side, left:left + side]
         if rng.random() < 0.5:
@@ -80,7 +79,7 @@ class Photos(Dataset):
         rows, columns = np.broadcast_arrays(*pixel_grid(self.crop, self.crop))
         for frame, here in enumerate(places):
             for end, there in enumerate((places[0], places[2])):
-                x, y = (here - there).astype(np.float32)
-                flow[frame, 2 * end:2 * end + 2] = np.array([x, y])[:, None, None]
-                confidence[frame, end] = inside(columns + x, rows + y)
+                shift = (here - there).astype(np.float32)
+                flow[frame, 2 * end:2 * end + 2] = shift[:, None, None]
+                confidence[frame, end] = inside(columns + shift[0], rows + shift[1])
         return Motion(flow, confidence)

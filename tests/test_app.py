@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from tiny_networks import TINY
 
 from media.animation import open_animation
 from media.image import read_image, write_image
@@ -22,7 +23,7 @@ PATIENCE = 300  # seconds, for machines at work
 @pytest.fixture(scope="module")
 def predictor():
     torch.manual_seed(0)
-    network = create_network("safa_small", channels=16, encoder_depth=1, detail_depth=1, flow_depth=1, decoder_depth=1)
+    network = create_network("safa_small", **TINY)
     return Predictor(network, device="cpu", precision="fp32")
 
 

@@ -3,27 +3,15 @@ import numpy as np
 import pytest
 import torch
 from fake_cuda import FakeCuda
+from tiny_networks import NETWORKS, network
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from common.errors import UserError
-from model import SAFA, Predictor, SAFASmall
+from model import Predictor, SAFASmall
 from model.compiled import Compiled, compile_parts, compile_whole
 from model.loss import three_frame_loss
 from model.prepare import prepare_for_inference
 from model.routing import Routing
-
-SMALL = {SAFA: {"channels": 16, "blocks": 2},
-         SAFASmall: {"channels": 16, "encoder_depth": 1, "detail_depth": 1, "flow_depth": 1, "decoder_depth": 1}}
-NETWORKS = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.name)
-
-
-def network(kind):
-    torch.manual_seed(0)
-    model = kind(**SMALL[kind]).eval()
-    for name, parameter in model.named_parameters():
-        if name.endswith("beta"):
-            torch.nn.init.normal_(parameter, std=0.3)
-    return model
 
 
 @pytest.fixture

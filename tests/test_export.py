@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_networks import TINY
 
 from common.errors import UserError
 from model import create_network, export, load_model
@@ -12,8 +13,7 @@ from model.checkpoint import save_model
 from model.network import upsample_by_convolution
 from model.routing import Routing
 
-NETWORKS = {"safa": {"channels": 16, "blocks": 1},
-            "safa_small": {"channels": 16, "encoder_depth": 1, "detail_depth": 1, "flow_depth": 1, "decoder_depth": 1}}
+NETWORKS = {"safa": {"channels": 16, "blocks": 1}, "safa_small": TINY}
 # What the file may use: in TensorRT's list of supported operators (docs/export.md), whose Resize is not bicubic.
 IN_TENSORRT = {"Add", "And", "AveragePool", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv",
                "DepthToSpace", "Div", "Equal", "Expand", "Floor", "Gather", "GlobalAveragePool", "GridSample",

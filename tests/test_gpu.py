@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fake_cuda import FakeCuda
-from tiny_networks import NETWORKS, SMALL, black, drawn, network
+from tiny_networks import NETWORKS, SMALL, black, drawn, needs_gpu, network
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from common.errors import UserError
@@ -20,8 +20,6 @@ from model.download import Download
 from model.loss import three_frame_loss
 from model.prepare import make_deterministic, prepare_for_inference, resolve_device, resolve_precision, widen
 from model.routing import Routing
-
-needs_gpu = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
 
 
 @NETWORKS

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_networks import TINY
 
 from common.errors import UserError
 from model import Predictor, create_network, load_predictor
@@ -21,8 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def weights(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "random.safetensors"
-    depths = dict.fromkeys(("encoder_depth", "detail_depth", "flow_depth", "decoder_depth"), 1)
-    save_model(create_network("safa_small", channels=16, **depths), path)
+    save_model(create_network("safa_small", **TINY), path)
     return path
 
 

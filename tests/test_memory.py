@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 from fake_cuda import FakeCuda
-from tiny_networks import NETWORKS, black, network
+from tiny_networks import NETWORKS, black, needs_gpu, network
 
 from common.errors import UserError
 from model import SAFA, Predictor, SAFASmall
@@ -91,14 +91,17 @@ def test_memory_of_several_pairs_is_what_they_are_planned_by(kind):
     assert 0.8 < gpu.peak / (16 * 108 * 192 * 4) / model.bytes_per_pixel / JOINING <= 1
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_on_a_gpu_out_of_memory_goes_on_with_smaller_tiles():
-    predictor = Predictor(network(SAFA), device="cuda", tile=0)
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (256 << 20)) / total)
-    try:
-        assert predictor.interpolate(*black(540, 960), [0.5])[0].shape == (2160, 3840, 3)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    assert predictor._capacity.plan(torch.empty(1, 3, 2160, 3840))[0]
+class TestOnAGPU:
+    """Run where there is one: python -m pytest -m cuda."""
+
+    pytestmark = needs_gpu
+
+    def test_out_of_memory_goes_on_with_smaller_tiles(self):
+        predictor = Predictor(network(SAFA), device="cuda", tile=0)
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (256 << 20)) / total)
+        try:
+            assert predictor.interpolate(*black(540, 960), [0.5])[0].shape == (2160, 3840, 3)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        assert predictor._capacity.plan(torch.empty(1, 3, 2160, 3840))[0]

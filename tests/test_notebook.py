@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_networks import TINY
 
 from model import create_network
 from model.checkpoint import save_model
@@ -15,8 +16,7 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "demo" / "demo.ipynb"
 
 def test_every_cell_runs_and_shows_what_it_promises(tmp_path):
     torch.manual_seed(0)
-    depths = dict.fromkeys(("encoder_depth", "detail_depth", "flow_depth", "decoder_depth"), 1)
-    save_model(create_network("safa_small", channels=16, **depths), tmp_path / "random.safetensors")
+    save_model(create_network("safa_small", **TINY), tmp_path / "random.safetensors")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     assert not any(cell.get("outputs") for cell in notebook.cells)  # results belong to whoever runs it

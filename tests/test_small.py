@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_networks import TINY
 from torch.utils.flop_counter import FlopCounterMode
 
 from model import Predictor, SAFASmall, load_model, load_predictor
@@ -15,13 +16,11 @@ from model.registry import WEIGHTS
 from model.routing import Routing
 from model.small_flow import BLOCKS, LONGEST_FLOW, STRONGEST_LOGIT
 
-SMALL = {"channels": 16, "encoder_depth": 1, "detail_depth": 1, "flow_depth": 1, "decoder_depth": 1}
-
 
 def small_model(seed=0):
     """A small network that moves things by some pixels and whose layers are all far from zero."""
     torch.manual_seed(seed)
-    model = SAFASmall(**SMALL).eval()
+    model = SAFASmall(**TINY).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 4:
@@ -160,13 +159,17 @@ def test_flows_and_mask_stay_within_their_bounds():
     assert torch.allclose(found.mask, torch.sigmoid(torch.tensor(STRONGEST_LOGIT)).expand_as(found.mask))
 
 
+def silence(*convolutions):
+    for convolution in convolutions:
+        convolution.weight.zero_()
+        convolution.bias.zero_()
+
+
 def test_before_it_knows_anything_it_shows_the_nearer_frame():
     """No flow and no residual: the mask's logit starts at 8 (1/2 - t), which the frames are mixed by."""
     model = small_model()
     with torch.no_grad():
-        for conv in (*(block.to_flow for block in model.flow.blocks), model.detail[-1], model.decoder[-1]):
-            conv.weight.zero_()
-            conv.bias.zero_()
+        silence(*(block.to_flow for block in model.flow.blocks), model.detail[-1], model.decoder[-1])
         frames = smooth_frames(12, 16)
         found = model(frames[:1], frames[1:], torch.tensor([[0.0, 0.25, 1.0]])).frames
         large = F.interpolate(frames, scale_factor=4, mode="bicubic", align_corners=False)
@@ -188,9 +191,7 @@ def test_each_frame_is_given_its_own_detail_before_it_is_warped():
     """With a constant flow of whole output pixels and nothing else: the enlarged frame with its detail, shifted."""
     model = small_model()
     with torch.no_grad():
-        for conv in (*(block.to_flow for block in model.flow.blocks), model.decoder[-1]):
-            conv.weight.zero_()
-            conv.bias.zero_()
+        silence(*(block.to_flow for block in model.flow.blocks), model.decoder[-1])
         torch.nn.init.normal_(model.detail[-1].weight, std=0.05)
         model.flow.blocks[-1].to_flow.bias[0] = 0.75  # low-resolution pixels to the right in frame 0
         frames = smooth_frames(12, 16)
@@ -213,7 +214,7 @@ def test_cost_is_that_of_the_convolutions(scale, chosen):
     used = [[int(block[i]) for block in found.scales] for i in range(2)]
     cost = model.multiply_adds(64, 128, used)
     # The correlations are counted beside them: every point's features times each of its window's.
-    matching = sum(2 * (16 * 32 // block**2) * (2 * radius + 1) ** 2 * SMALL["channels"]
+    matching = sum(2 * (16 * 32 // block**2) * (2 * radius + 1) ** 2 * TINY["channels"]
                    for block, radius in BLOCKS if radius and block >= scale)
     assert 2 * cost.frame + cost.pair + sum(cost.timesteps) - matching == counted
 
@@ -245,7 +246,7 @@ def test_weights_are_found_again_by_name(tmp_path, monkeypatch):
     save_model(model, tmp_path / "any.safetensors")
     monkeypatch.setitem(WEIGHTS, "small", tmp_path / "any.safetensors")
     again = load_model("small")
-    assert type(again) is SAFASmall and again.settings == SMALL
+    assert type(again) is SAFASmall and again.settings == TINY
     frames = smooth_frames(8, 8)
     with torch.no_grad():
         assert torch.equal(*(network(frames[:1], frames[1:], torch.tensor([[0.4]])).frames
@@ -261,7 +262,7 @@ def test_a_fresh_residual_block_is_nearly_the_identity():
 def test_a_price_on_work_teaches_the_selector_to_leave_blocks_out():
     """The effort is the share of the optional multiply-adds, and its gradient reaches the selector."""
     torch.manual_seed(3)
-    model = SAFASmall(**SMALL).train()
+    model = SAFASmall(**TINY).train()
     frame0, frame1, times = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.tensor([[0.5], [0.5]])
     for draws, expected in (((0, 0), [4, 4, 2, 2, 1]), ((1, 0), [4, 4, 2, 2, 0]), ((0, 1), [4, 4, 0, 0, 0])):
         routing = Routing(draws=torch.tensor(draws).float().expand(1, 2, 2))

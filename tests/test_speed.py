@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from fake_cuda import FakeCuda
+from tiny_networks import TINY
 
 from benchmark import before_after, speed
 from common.errors import UserError
@@ -13,7 +14,7 @@ from model import SAFA, SAFASmall
 from model.checkpoint import save_model
 
 SMALL = {"safa": lambda: SAFA(channels=16, blocks=2),
-         "safa_small": lambda: SAFASmall(channels=16, encoder_depth=1, detail_depth=1, flow_depth=1, decoder_depth=1)}
+         "safa_small": lambda: SAFASmall(**TINY)}
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import torch
 from model import SAFA, SAFASmall
 from model.network import Network
 
-SMALL = {SAFA: {"channels": 16, "blocks": 3},
-         SAFASmall: {"channels": 16, "encoder_depth": 1, "detail_depth": 1, "flow_depth": 1, "decoder_depth": 1}}
+TINY = {"channels": 16, "encoder_depth": 1, "detail_depth": 1, "flow_depth": 1, "decoder_depth": 1}  # safa_small
+SMALL = {SAFA: {"channels": 16, "blocks": 3}, SAFASmall: TINY}
+needs_gpu = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
 NETWORKS = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.name)
 
 

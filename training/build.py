@@ -1,7 +1,7 @@
 """What a training consists of, made from the options: data, network, optimiser, precision, progress."""
 import argparse
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,20 +152,21 @@ def create_model(args: argparse.Namespace, resumed: bool, first: bool, say: Call
     return model
 
 
-def train_only(model: torch.nn.Module, parts: Iterable[str]) -> None:
+def train_only(model: torch.nn.Module, parts: Sequence[str]) -> None:
     """Freeze all parameters but those of the modules `parts` names ("decoder", "flow.selector"); none: all learn.
 
     Raises:
         UserError: there is no such part.
     """
-    parts = list(parts)
-    names = [name for name, module in model.named_modules() if name and any(True for _ in module.parameters())]
+    if not parts:
+        return
+    modules = {name: module for name, module in model.named_modules() if name and list(module.parameters())}
+    model.requires_grad_(False)
     for part in parts:
-        if part not in names:
-            near = [name for name in names if name.count(".") <= part.count(".")]
+        if part not in modules:
+            near = [name for name in modules if name.count(".") <= part.count(".")]
             raise UserError(f"--train_only {part}: the network has no such part; it has {', '.join(near)}")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not parts or any(name.startswith(f"{part}.") for part in parts))
+        modules[part].requires_grad_()
 
 
 def set_precision(args: argparse.Namespace, device: torch.device) -> tuple[torch.autocast, torch.amp.GradScaler]:
