@@ -1,12 +1,11 @@
 """Scale-adaptive feature aggregation: the block, its three processing scales, and the selector (paper, Sec. 3.2)."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from model.block_input import BlockInput, downsample
-from model.correlation import correlation
 from model.layout import first_convolution, joined
 from model.routing import SCALES, upload
 from model.warp import select
@@ -120,37 +119,36 @@ class SkipBlock(nn.Module):
         return self.conv(x).add_(x)
 
 
-class CorrelationBlock(nn.Module):
-    """The small network's block: works at one fixed scale, and sees how well the warped features match around.
+class FlowBlock(nn.Module):
+    """The small network's block: works at one fixed scale, and sees how well the warped frames match.
 
     Args:
         channels: of features, running feature and result.
         scale: 1, 2 or 4: it works at 1/scale of the low resolution.
-        radius: of the window in which the two warped features are correlated, in pixels there; 0: not at all.
+        matches: channels that say how well they match.
         depth: residual blocks.
     """
 
-    def __init__(self, channels: int, scale: int, radius: int, depth: int):
+    def __init__(self, channels: int, scale: int, matches: int, depth: int):
         super().__init__()
-        self.scale, self.radius = scale, radius
-        window = (2 * radius + 1) ** 2 if radius else 0
-        self.stem = conv3x3(3 * channels + 6 + window, channels, activation=leaky_relu)
+        self.scale = scale
+        self.stem = conv3x3(3 * channels + 6 + matches, channels, activation=leaky_relu)
         self.residual = nn.Sequential(*(SkipBlock(channels) for _ in range(depth)))
         self.to_flow = small_start(nn.Conv2d(channels, 5, 3, 1, 1))
 
     def forward(self, feature: torch.Tensor, state: torch.Tensor, plane: torch.Tensor, warped0: torch.Tensor,
-                warped1: torch.Tensor) -> tuple:
+                warped1: torch.Tensor, matches: Sequence[torch.Tensor]) -> tuple:
         """
         Args:
             feature, state, plane: (N, channels, h, w), (N, 5, h, w) and (N, 1, h, w): running feature, flow state,
                 timestep plane, at this block's scale.
             warped0, warped1: (N, channels, h, w) both frames' features, warped by the flows so far.
+            matches: of as many channels as were said, (N, ., h, w).
 
         Returns:
             What to add to the running feature, (N, channels, h, w), and to the flow state, (N, 5, h, w) float32,
             its flows in pixels of this scale.
         """
-        matches = [correlation(warped0, warped1, self.radius)] if self.radius else []
         x = joined((feature, state, plane, warped0, warped1, *matches), first_convolution(self.stem).in_channels)
         feature = self.residual(self.stem(x))
         return feature, self.to_flow(feature)[:, :5].float()

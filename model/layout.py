@@ -33,3 +33,11 @@ def pixel_shuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
     cells = x.permute(0, 2, 3, 1).view(number, height, width, channels // factor**2, factor, factor)
     rows = cells.permute(0, 1, 4, 2, 5, 3).reshape(number, height * factor, width * factor, channels // factor**2)
     return rows.permute(0, 3, 1, 2)
+
+
+def pixel_unshuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """`F.pixel_unshuffle`, (N, C, H * factor, W * factor) -> (N, C * factor^2, H, W), to channels-last."""
+    number, channels, height, width = x.shape
+    cells = x.view(number, channels, height // factor, factor, width // factor, factor)
+    rows = cells.permute(0, 2, 4, 1, 3, 5).reshape(number, height // factor, width // factor, channels * factor**2)
+    return rows.permute(0, 3, 1, 2)

@@ -1,14 +1,15 @@
 """SAFA, the paper's network: encoder, flow estimation, decoder (WACV 2024). Assembly only."""
 import torch
 
-from model.block_input import FLOW0, FLOW1, MASK, warp_both
+from model.blend import mix, warp_frames
+from model.block_input import MASK, warp_both
 from model.decoder import Decoder
 from model.encoder import Encoder
 from model.flow import FlowEstimation, full_resolution, half_resolution
 from model.layout import joined
 from model.network import Cost, Network, Prediction, upsample
 from model.routing import BY_SELECTOR, Routing
-from model.warp import backward_warp, owners
+from model.warp import owners
 
 
 class SAFA(Network):
@@ -54,7 +55,7 @@ class SAFA(Network):
         plane = timesteps.view(-1, 1, 1, 1).to(warped.dtype).expand(-1, 1, *warped.shape[-2:])
         residual = self.decoder(plane, warped)
         flow = full_resolution(state)
-        frames = blend(working0, working1, flow, residual)
+        frames = mix(*warp_frames(working0, working1, flow), flow).add_(residual).clamp_(0, 1)
         return Prediction(frames, flow[:, :4], torch.sigmoid(flow[:, MASK]), used)
 
     def scales_at(self, scale: int) -> list[int]:
@@ -72,17 +73,3 @@ class SAFA(Network):
         return Cost(half * encoder, half * 2 * c * c * 9,
                     [half * (decoder + sum(selector_and_flow + block_at_full / scale**2 for scale in blocks))
                      for blocks in scales])
-
-
-def blend(frame0: torch.Tensor, frame1: torch.Tensor, flow: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-    """Warp both frames by the full-resolution flow state, mix them by its mask, add the residual; in float32.
-
-    Args:
-        frame0, frame1: (B, 3, H, W); flow: (N, 5 or more, H, W): two flows in pixels and the mask's logit, N = B*T.
-
-    Returns:
-        (N, 3, H, W) in [0, 1].
-    """
-    warped0 = backward_warp(frame0.float(), flow[:, FLOW0])
-    warped1 = backward_warp(frame1.float(), flow[:, FLOW1])
-    return torch.lerp(warped1, warped0, torch.sigmoid(flow[:, MASK])).add_(residual).clamp_(0, 1)

@@ -2,21 +2,21 @@
 
 It keeps SAFA's plan (encoder, flow estimated by blocks at several scales that a selector may leave out, decoder of a
 residual image) and gives up its working at output resolution: about a twentieth of the multiply-adds. What that loses,
-a decoder of each frame's own detail gives back: frames are sharp before they are warped.
+a decoder of each frame's own detail gives back: frames are sharp before they are warped, and the finest block and the
+decoder go by what they differ by then.
 """
 import torch
 import torch.nn.functional as F
 
 from model.aggregation import enlarge
-from model.block_input import FLOW0, FLOW1, MASK
+from model.blend import compare, mix, warp_frames
+from model.block_input import MASK
 from model.decoder import PLANES, PlainDecoder
 from model.encoder import PlainEncoder
 from model.layout import first_convolution, joined
 from model.network import UPSCALE, Cost, Network, Prediction, upsample
 from model.routing import BY_SELECTOR, Routing
-from model.safa import blend
-from model.small_flow import BLOCKS, CoarseToFineFlow, in_pixels_of
-from model.warp import backward_warp
+from model.small_flow import BLOCKS, CoarseToFineFlow, in_pixels_of, matches
 
 
 class SAFASmall(Network):
@@ -38,7 +38,7 @@ class SAFASmall(Network):
     tile = 2048
     whole_pixels = 10 * 1024 * 1024
     batch_pixels = 1024 * 1024
-    bytes_per_pixel = 180
+    bytes_per_pixel = 190
     parts = ("encoder", "detail", "decoder")
     blocks = 1  # the selector decides once
 
@@ -50,7 +50,7 @@ class SAFASmall(Network):
         self.encoder = PlainEncoder(channels, encoder_depth)
         self.detail = PlainDecoder(channels, channels, detail_depth)
         self.flow = CoarseToFineFlow(channels, flow_depth)
-        self.decoder = PlainDecoder(3 * channels + 2, channels, decoder_depth)
+        self.decoder = PlainDecoder(channels + 2 + PLANES + UPSCALE**2, channels, decoder_depth)
 
     def working_frames(self, frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
         return frames
@@ -64,19 +64,18 @@ class SAFASmall(Network):
     def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
                     features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
         (features0, detail0), (features1, detail1) = (self._parted(encoded) for encoded in (features0, features1))
-        state, feature, used, flows, bits = self.flow(features0, features1, timesteps, routing)
-        warped0, warped1 = backward_warp(features0, state[:, FLOW0]), backward_warp(features1, state[:, FLOW1])
-        mask = torch.sigmoid(state[:, MASK]).to(feature.dtype)
-        plane = timesteps.reshape(-1, 1, 1, 1).to(feature.dtype).expand(-1, 1, *feature.shape[2:])
-        residual = self.decoder(joined((feature, warped0, warped1, mask, plane),
-                                       first_convolution(self.decoder).in_channels))
-        # Flow, warping and mixing in float32: half precision has no room for the fractions of a long flow.
+        # Each frame is sharp before it is warped, at output resolution: features warped by a fraction of a
+        # low-resolution pixel are means of neighbours, from which detail can no longer be told.
+        sharp = self._sharp(working0, detail0), self._sharp(working1, detail1)
+        state, feature, used, flows, bits = self.flow(sharp, features0, features1, timesteps, routing)
         large = enlarge(in_pixels_of(state, UPSCALE), UPSCALE)
-        # Each frame is sharp before it is warped, at full resolution: features warped by a fraction of a low-resolution
-        # pixel are means of neighbours, from which detail can no longer be told.
-        frame0, frame1 = (upsample(frames, large.shape[2:]).add_(F.pixel_shuffle(detail, UPSCALE))
-                          for frames, detail in ((working0, detail0), (working1, detail1)))
-        frames = blend(frame0, frame1, large, F.pixel_shuffle(residual, UPSCALE))
+        warped = warp_frames(*sharp, large)
+        mixed = mix(*warped, large)
+        mask = torch.sigmoid(state[:, MASK])
+        plane = timesteps.reshape(-1, 1, 1, 1).expand_as(mask)
+        residual = self.decoder(joined((feature, mask, plane, *compare(*warped, mixed, UPSCALE, feature.dtype)),
+                                       first_convolution(self.decoder).in_channels))
+        frames = mixed.add_(F.pixel_shuffle(residual, UPSCALE)).clamp_(0, 1)
         return Prediction(frames, large[:, :4], torch.sigmoid(large[:, MASK]), used, flows,
                           None if bits is None else self._effort(*bits))
 
@@ -84,6 +83,12 @@ class SAFASmall(Network):
         """Features, dense as convolutions want them, and detail."""
         features, detail = encoded.split((encoded.shape[1] - PLANES, PLANES), 1)
         return features.contiguous(memory_format=torch.channels_last), detail
+
+    @staticmethod
+    def _sharp(frames: torch.Tensor, detail: torch.Tensor) -> torch.Tensor:
+        """Frames (B, 3, h, w), enlarged, with their detail (B, 48, h, w)."""
+        size = UPSCALE * frames.shape[2], UPSCALE * frames.shape[3]
+        return upsample(frames, size).add_(F.pixel_shuffle(detail, UPSCALE))
 
     def scales_at(self, scale: int) -> list[int]:
         return [own if own >= scale else 0 for own, _ in BLOCKS]  # finer blocks than that are left out
@@ -93,7 +98,7 @@ class SAFASmall(Network):
         skip = 2 * 9 * c * c
         encoder = 9 * 3 * c + self.settings["encoder_depth"] * skip
         detail = 9 * c * c + self.settings["detail_depth"] * skip + 9 * c * PLANES
-        decoder = 9 * (3 * c + 2) * c + self.settings["decoder_depth"] * skip + 9 * c * PLANES
+        decoder = 9 * (c + 2 + PLANES + UPSCALE**2) * c + self.settings["decoder_depth"] * skip + 9 * c * PLANES
         every = decoder + ((3 * c + 6) * c + c * c) / 4**2  # the selector looks at a quarter
         blocks = self._block_costs()
         return Cost(pixels * (encoder + detail), pixels * 2 * c * c,
@@ -103,8 +108,8 @@ class SAFASmall(Network):
         """Multiply-adds of each block for a low-resolution pixel."""
         c, costs = self.settings["channels"], []
         for block, (scale, radius) in zip(self.flow.blocks, BLOCKS):
-            window = (2 * radius + 1) ** 2 if radius else 0
-            at_full = 9 * (3 * c + 6 + window) * c + len(block.residual) * 2 * 9 * c * c + 9 * c * 5 + window * c
+            at_full = 9 * (3 * c + 6 + matches(radius)) * c + len(block.residual) * 2 * 9 * c * c + 9 * c * 5
+            at_full += matches(radius) * c if radius else 0  # the correlation
             costs.append(at_full / scale**2)
         return costs
 

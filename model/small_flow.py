@@ -1,4 +1,4 @@
-"""The small network's flow estimation: correlation blocks from coarse to fine, the fine ones only where needed."""
+"""The small network's flow estimation: blocks from coarse to fine, the fine ones only where needed."""
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,17 +7,28 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.aggregation import CorrelationBlock, ScaleSelector, enlarge
+from model.aggregation import FlowBlock, ScaleSelector, enlarge
+from model.blend import compare, mix, warp_frames
 from model.block_input import FLOW0, FLOW1
+from model.correlation import correlation
 from model.layout import first_convolution, joined
+from model.network import UPSCALE
 from model.routing import BY_SELECTOR, SCALES, Routing, chosen_scales, straight_through_bits, upload
 from model.warp import backward_warp, owners, select
 
 LONGEST_FLOW = 24.0  # low-resolution pixels; flows beyond it find nothing to match
 STRONGEST_LOGIT = 8.0
-BLOCKS = ((4, 4), (4, 4), (2, 3), (2, 3), (1, 0))  # (scale, radius of the correlation) of each block
+# Scale of each block, and the radius of the window in which it correlates the warped features. The last one compares
+# the frames at output resolution instead: a misfit of less than a low-resolution pixel does not show in features.
+BLOCKS = ((4, 4), (4, 4), (2, 3), (2, 3), (1, 0))
 
-Pyramid = dict[int, tuple[torch.Tensor, torch.Tensor]]  # for each scale both frames' features, (B, C, h/s, w/s)
+Pair = tuple[torch.Tensor, torch.Tensor]
+Pyramid = dict[int, Pair]  # for each scale both frames' features, (B, C, h/s, w/s)
+
+
+def matches(radius: int) -> int:
+    """Channels by which a block sees how well the warped frames match."""
+    return (2 * radius + 1) ** 2 if radius else 2 * UPSCALE**2
 
 
 class CoarseToFineFlow(nn.Module):
@@ -28,21 +39,22 @@ class CoarseToFineFlow(nn.Module):
     1 all.
     """
 
-    blocks: Sequence[CorrelationBlock]  # an nn.ModuleList, which does not know what it holds
+    blocks: Sequence[FlowBlock]  # an nn.ModuleList, which does not know what it holds
 
     def __init__(self, channels: int, depth: int):
         super().__init__()
         self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), nn.LeakyReLU(0.1, inplace=True))
         # The finest block costs as much as all others together, so it is one residual block shorter.
         self.blocks = nn.ModuleList(  # type: ignore[assignment]
-            CorrelationBlock(channels, scale, radius, depth if scale > 1 else max(depth - 1, 1))
+            FlowBlock(channels, scale, matches(radius), depth if scale > 1 else max(depth - 1, 1))
             for scale, radius in BLOCKS)
         self.selector = ScaleSelector(3 * channels + 6, channels)
 
-    def forward(self, features0: torch.Tensor, features1: torch.Tensor, timesteps: torch.Tensor,
+    def forward(self, frames: Pair, features0: torch.Tensor, features1: torch.Tensor, timesteps: torch.Tensor,
                 routing: Routing = BY_SELECTOR) -> tuple:
         """
         Args:
+            frames: both, (B, 3, H, W), at output resolution.
             features0, features1: (B, C, h, w), h and w multiples of 4.
             timesteps: (B, T) in [0, 1].
 
@@ -60,7 +72,7 @@ class CoarseToFineFlow(nn.Module):
         samples = _Samples(feature, state, times, owner)
         chosen, bits, used, flows = None, None, [], []
         for scale in reversed(SCALES):
-            blocks = [block for block in self.blocks if block.scale == scale]
+            blocks = [(block, radius) for block, (own, radius) in zip(self.blocks, BLOCKS) if own == scale]
             if scale < 4 and chosen is None:
                 chosen, bits = self._choose(samples, pyramid, routing)
             takes = True if chosen is None else chosen <= scale  # one for all samples, or (N,)
@@ -71,7 +83,7 @@ class CoarseToFineFlow(nn.Module):
                 takes = True
             states = [samples.state] * len(blocks)
             if takes is True:
-                feature_change, state_changes = refine(blocks, scale, samples, pyramid)
+                feature_change, state_changes = refine(blocks, scale, samples, pyramid, frames)
                 if bits and scale < 4:
                     gate = (bits[1] if scale == 2 else bits[0] * bits[1]).view(-1, 1, 1, 1)
                     feature_change = feature_change * gate.to(feature_change.dtype)
@@ -80,7 +92,7 @@ class CoarseToFineFlow(nn.Module):
                 samples = samples._replace(feature=samples.feature + feature_change, state=states[-1])
             elif takes is not False and takes.any():
                 members = upload(takes.nonzero()[:, 0], owner.device)
-                feature_change, state_changes = refine(blocks, scale, samples.of(members), pyramid)
+                feature_change, state_changes = refine(blocks, scale, samples.of(members), pyramid, frames)
                 feature = samples.feature.index_add(0, members, feature_change.to(samples.feature.dtype))
                 states = [bounded(samples.state.index_add(0, members, change)) for change in state_changes]
                 samples = samples._replace(feature=feature, state=states[-1])
@@ -124,25 +136,36 @@ class _Samples(NamedTuple):
             backward_warp(frame, state[:, part], self.owner) for frame, part in zip(features, (FLOW0, FLOW1)))
 
 
-def refine(blocks: Sequence[CorrelationBlock], scale: int, samples: _Samples, pyramid: Pyramid) -> tuple:
-    """The blocks of one scale, one after the other, there; what comes of them is enlarged once.
+def refine(blocks: Sequence[tuple[FlowBlock, int]], scale: int, samples: _Samples, pyramid: Pyramid, frames: Pair
+           ) -> tuple:
+    """The blocks of one scale, with their radii, one after the other, there; what comes of them is enlarged once.
 
     Returns:
         What to add to the running feature (N, C, h, w), and for each block what has to be added to the state
         (N, 5, h, w) once it is through.
     """
-    feature, state, *seen = samples.at_scale(scale, pyramid)
+    feature, state, plane, warped0, warped1 = samples.at_scale(scale, pyramid)
     before = state
     feature_changes: list[torch.Tensor] = []
     state_changes = []
-    for block in blocks:
+    for block, radius in blocks:
         if feature_changes:
-            feature, state, *seen = samples.seen_with(feature + feature_changes[-1], state, pyramid[scale])
-        feature_change, state_change = block(feature, state, *seen)
+            feature, state, plane, warped0, warped1 = samples.seen_with(feature + feature_changes[-1], state,
+                                                                        pyramid[scale])
+        match = [correlation(warped0, warped1, radius)] if radius else _compared(frames, state, samples)
+        feature_change, state_change = block(feature, state, plane, warped0, warped1, match)
         state = bounded(state + state_change, LONGEST_FLOW / scale)
         feature_changes.append(feature_change)
         state_changes.append(in_pixels_of(enlarge(state - before, scale), scale))
     return enlarge(functools.reduce(torch.add, feature_changes), scale), state_changes
+
+
+def _compared(frames: Pair, state: torch.Tensor, samples: _Samples) -> Pair:
+    """What `compare` says of both frames' brightness, warped by the state (N, 5, h, w) at full low resolution."""
+    grey0, grey1 = (frame.mean(1, keepdim=True) for frame in frames)
+    large = enlarge(in_pixels_of(state, UPSCALE), UPSCALE)
+    warped = warp_frames(grey0, grey1, large, samples.owner)
+    return compare(*warped, mix(*warped, large), UPSCALE, samples.feature.dtype)
 
 
 def in_pixels_of(state: torch.Tensor, factor: float) -> torch.Tensor:

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model import Predictor, SAFASmall, load_model, load_predictor
 from model.aggregation import SkipBlock
+from model.blend import GAIN, compare
 from model.checkpoint import save_model
 from model.correlation import correlation
 from model.network import upsample
@@ -66,6 +67,34 @@ def test_correlation_is_the_cosine_of_every_pair_in_the_window(radius):
 def test_features_that_vanish_correlate_with_nothing():
     found = correlation(torch.zeros(1, 4, 3, 3), torch.rand(1, 4, 3, 3), 1)
     assert torch.equal(found, torch.zeros_like(found))
+
+
+def test_what_frames_at_output_resolution_differ_by_is_laid_out_by_low_resolution_pixels():
+    rng = np.random.default_rng(1)
+    warped0, warped1, mixed = rng.random((3, 2, 3, 8, 12))
+    difference, detail = compare(*(torch.from_numpy(x) for x in (warped0, warped1, mixed)), 4, torch.float64)
+    assert difference.shape == (2, 48, 2, 3) and detail.shape == (2, 16, 2, 3)
+    for n, y, x in np.ndindex(2, 8, 12):
+        plane, row, column = y % 4 * 4 + x % 4, y // 4, x // 4
+        for c in range(3):
+            expected = GAIN * (warped0[n, c, y, x] - warped1[n, c, y, x])
+            assert abs(difference[n, 16 * c + plane, row, column] - expected) < 1e-9
+        around = mixed[n, :, 4 * row:4 * row + 4, 4 * column:4 * column + 4].mean()
+        assert abs(detail[n, plane, row, column] - GAIN * (mixed[n, :, y, x].mean() - around)) < 1e-9
+
+
+def test_the_finest_block_sees_what_warped_frames_differ_by():
+    """Other detail with the same features: blocks before the finest move nothing, that one does."""
+    model = small_model()
+    with torch.no_grad():
+        frames = torch.full((2, 3, 8, 8), 0.5)
+        encoded = model.encode(frames)
+        other = encoded.clone()
+        other[:, -48:] += 0.1 * torch.rand(2, 48, 8, 8)
+        found, changed = (model.interpolate(frames[:1], frames[1:], e[:1], e[1:], torch.tensor([[0.5]]),
+                                            Routing(scale=1)) for e in (encoded, other))
+    assert all(torch.equal(a, b) for a, b in zip(found.flows[:-1], changed.flows[:-1]))
+    assert (found.flows[-1] - changed.flows[-1]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("upscale,size", [(1, (13, 18)), (2.5, (32, 45)), (4, (52, 72)), (8, (104, 144))])
