@@ -120,18 +120,16 @@ class SkipBlock(nn.Module):
 
 
 class FlowBlock(nn.Module):
-    """The small network's block: works at one fixed scale, and sees how well the warped frames match.
+    """The small network's block: it sees how well the warped frames match, at the scale that it is given them at.
 
     Args:
         channels: of features, running feature and result.
-        scale: 1, 2 or 4: it works at 1/scale of the low resolution.
         matches: channels that say how well they match.
         depth: residual blocks.
     """
 
-    def __init__(self, channels: int, scale: int, matches: int, depth: int):
+    def __init__(self, channels: int, matches: int, depth: int):
         super().__init__()
-        self.scale = scale
         self.stem = conv3x3(3 * channels + 6 + matches, channels, activation=leaky_relu)
         self.residual = nn.Sequential(*(SkipBlock(channels) for _ in range(depth)))
         self.to_flow = small_start(nn.Conv2d(channels, 5, 3, 1, 1))

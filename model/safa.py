@@ -1,11 +1,11 @@
 """SAFA, the paper's network: encoder, flow estimation, decoder (WACV 2024). Assembly only."""
 import torch
 
-from model.blend import mix, warp_frames
 from model.block_input import MASK, warp_both
 from model.decoder import Decoder
 from model.encoder import Encoder
 from model.flow import FlowEstimation, full_resolution, half_resolution
+from model.frames import warp_frames
 from model.layout import joined
 from model.network import Cost, Network, Prediction, upsample
 from model.routing import BY_SELECTOR, Routing
@@ -55,8 +55,10 @@ class SAFA(Network):
         plane = timesteps.view(-1, 1, 1, 1).to(warped.dtype).expand(-1, 1, *warped.shape[-2:])
         residual = self.decoder(plane, warped)
         flow = full_resolution(state)
-        frames = mix(*warp_frames(working0, working1, flow), flow).add_(residual).clamp_(0, 1)
-        return Prediction(frames, flow[:, :4], torch.sigmoid(flow[:, MASK]), used)
+        warped0, warped1 = warp_frames(working0, working1, flow)
+        mask = torch.sigmoid(flow[:, MASK])
+        frames = torch.lerp(warped1, warped0, mask).add_(residual).clamp_(0, 1)
+        return Prediction(frames, flow[:, :4], mask, used)
 
     def scales_at(self, scale: int) -> list[int]:
         return [scale] * self.blocks

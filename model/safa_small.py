@@ -8,15 +8,14 @@ decoder go by what they differ by then.
 import torch
 import torch.nn.functional as F
 
-from model.aggregation import enlarge
-from model.blend import compare, mix, warp_frames
 from model.block_input import MASK
 from model.decoder import PLANES, PlainDecoder
 from model.encoder import PlainEncoder
+from model.frames import compare, compared_channels, warp_frames
 from model.layout import first_convolution, joined
 from model.network import UPSCALE, Cost, Network, Prediction, upsample
 from model.routing import BY_SELECTOR, Routing
-from model.small_flow import BLOCKS, CoarseToFineFlow, in_pixels_of, matches
+from model.small_flow import BLOCKS, CoarseToFineFlow, at_output_resolution, matches
 
 
 class SAFASmall(Network):
@@ -50,7 +49,7 @@ class SAFASmall(Network):
         self.encoder = PlainEncoder(channels, encoder_depth)
         self.detail = PlainDecoder(channels, channels, detail_depth)
         self.flow = CoarseToFineFlow(channels, flow_depth)
-        self.decoder = PlainDecoder(channels + 2 + PLANES + UPSCALE**2, channels, decoder_depth)
+        self.decoder = PlainDecoder(channels + 2 + compared_channels(3, UPSCALE), channels, decoder_depth)
 
     def working_frames(self, frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
         return frames
@@ -68,16 +67,17 @@ class SAFASmall(Network):
         # low-resolution pixel are means of neighbours, from which detail can no longer be told.
         sharp = self._sharp(working0, detail0), self._sharp(working1, detail1)
         state, feature, used, flows, bits = self.flow(sharp, features0, features1, timesteps, routing)
-        large = enlarge(in_pixels_of(state, UPSCALE), UPSCALE)
-        warped = warp_frames(*sharp, large)
-        mixed = mix(*warped, large)
-        mask = torch.sigmoid(state[:, MASK])
-        plane = timesteps.reshape(-1, 1, 1, 1).expand_as(mask)
-        residual = self.decoder(joined((feature, mask, plane, *compare(*warped, mixed, UPSCALE, feature.dtype)),
+        large = at_output_resolution(state)
+        warped0, warped1 = warp_frames(*sharp, large)
+        mask = torch.sigmoid(large[:, MASK])
+        mixed = torch.lerp(warped1, warped0, mask)
+        small_mask = torch.sigmoid(state[:, MASK])
+        plane = timesteps.reshape(-1, 1, 1, 1).expand_as(small_mask)
+        residual = self.decoder(joined((feature, small_mask, plane,
+                                        *compare(warped0, warped1, mixed, UPSCALE, feature.dtype)),
                                        first_convolution(self.decoder).in_channels))
         frames = mixed.add_(F.pixel_shuffle(residual, UPSCALE)).clamp_(0, 1)
-        return Prediction(frames, large[:, :4], torch.sigmoid(large[:, MASK]), used, flows,
-                          None if bits is None else self._effort(*bits))
+        return Prediction(frames, large[:, :4], mask, used, flows, None if bits is None else self._effort(*bits))
 
     def _parted(self, encoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features, dense as convolutions want them, and detail."""
@@ -98,7 +98,8 @@ class SAFASmall(Network):
         skip = 2 * 9 * c * c
         encoder = 9 * 3 * c + self.settings["encoder_depth"] * skip
         detail = 9 * c * c + self.settings["detail_depth"] * skip + 9 * c * PLANES
-        decoder = 9 * (c + 2 + PLANES + UPSCALE**2) * c + self.settings["decoder_depth"] * skip + 9 * c * PLANES
+        decoder = (9 * (c + 2 + compared_channels(3, UPSCALE)) * c + self.settings["decoder_depth"] * skip
+                   + 9 * c * PLANES)
         every = decoder + ((3 * c + 6) * c + c * c) / 4**2  # the selector looks at a quarter
         blocks = self._block_costs()
         return Cost(pixels * (encoder + detail), pixels * 2 * c * c,

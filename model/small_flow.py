@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from model.aggregation import FlowBlock, ScaleSelector, enlarge
-from model.blend import compare, mix, warp_frames
-from model.block_input import FLOW0, FLOW1
+from model.block_input import FLOW0, FLOW1, MASK
 from model.correlation import correlation
+from model.frames import compare, compared_channels, warp_frames
 from model.layout import first_convolution, joined
 from model.network import UPSCALE
 from model.routing import BY_SELECTOR, SCALES, Routing, chosen_scales, straight_through_bits, upload
@@ -28,7 +28,7 @@ Pyramid = dict[int, Pair]  # for each scale both frames' features, (B, C, h/s, w
 
 def matches(radius: int) -> int:
     """Channels by which a block sees how well the warped frames match."""
-    return (2 * radius + 1) ** 2 if radius else 2 * UPSCALE**2
+    return (2 * radius + 1) ** 2 if radius else compared_channels(1, UPSCALE)
 
 
 class CoarseToFineFlow(nn.Module):
@@ -46,7 +46,7 @@ class CoarseToFineFlow(nn.Module):
         self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), nn.LeakyReLU(0.1, inplace=True))
         # The finest block costs as much as all others together, so it is one residual block shorter.
         self.blocks = nn.ModuleList(  # type: ignore[assignment]
-            FlowBlock(channels, scale, matches(radius), depth if scale > 1 else max(depth - 1, 1))
+            FlowBlock(channels, matches(radius), depth if scale > 1 else max(depth - 1, 1))
             for scale, radius in BLOCKS)
         self.selector = ScaleSelector(3 * channels + 6, channels)
 
@@ -163,9 +163,15 @@ def refine(blocks: Sequence[tuple[FlowBlock, int]], scale: int, samples: _Sample
 def _compared(frames: Pair, state: torch.Tensor, samples: _Samples) -> Pair:
     """What `compare` says of both frames' brightness, warped by the state (N, 5, h, w) at full low resolution."""
     grey0, grey1 = (frame.mean(1, keepdim=True) for frame in frames)
-    large = enlarge(in_pixels_of(state, UPSCALE), UPSCALE)
-    warped = warp_frames(grey0, grey1, large, samples.owner)
-    return compare(*warped, mix(*warped, large), UPSCALE, samples.feature.dtype)
+    large = at_output_resolution(state)
+    warped0, warped1 = warp_frames(grey0, grey1, large, samples.owner)
+    mixed = torch.lerp(warped1, warped0, torch.sigmoid(large[:, MASK]))
+    return compare(warped0, warped1, mixed, UPSCALE, samples.feature.dtype)
+
+
+def at_output_resolution(state: torch.Tensor) -> torch.Tensor:
+    """The state (N, 5, h, w), enlarged to (N, 5, 4h, 4w), its flows in pixels there."""
+    return enlarge(in_pixels_of(state, UPSCALE), UPSCALE)
 
 
 def in_pixels_of(state: torch.Tensor, factor: float) -> torch.Tensor:

@@ -8,9 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model import Predictor, SAFASmall, load_model, load_predictor
 from model.aggregation import SkipBlock
-from model.blend import GAIN, compare
 from model.checkpoint import save_model
 from model.correlation import correlation
+from model.frames import GAIN, compare
 from model.network import upsample
 from model.prepare import prepare_for_inference
 from model.registry import WEIGHTS

@@ -1,7 +1,7 @@
-"""Both frames at output resolution: warped, mixed by the mask, and compared for layers that work at low resolution."""
+"""Both frames at output resolution: warped, and compared for layers that work at low resolution."""
 import torch
 
-from model.block_input import FLOW0, FLOW1, MASK
+from model.block_input import FLOW0, FLOW1
 from model.layout import pixel_unshuffle
 from model.warp import backward_warp
 
@@ -21,9 +21,9 @@ def warp_frames(frame0: torch.Tensor, frame1: torch.Tensor, flow: torch.Tensor, 
     return (backward_warp(frame0.float(), flow[:, FLOW0], owner), backward_warp(frame1.float(), flow[:, FLOW1], owner))
 
 
-def mix(warped0: torch.Tensor, warped1: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """The two warped frames (N, C, H, W), mixed by the flow state's mask, whose logit is (N, 1, H, W)."""
-    return torch.lerp(warped1, warped0, torch.sigmoid(flow[:, MASK]))
+def compared_channels(colours: int, factor: int) -> int:
+    """How many `compare` gives of frames with so many."""
+    return (colours + 1) * factor**2
 
 
 def compare(warped0: torch.Tensor, warped1: torch.Tensor, mixed: torch.Tensor, factor: int,
