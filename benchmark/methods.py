@@ -1,6 +1,6 @@
 """What is benchmarked: a network, and the baselines every network must beat."""
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,8 @@ from benchmark.clips import FACTOR, LoadedClip, Source, Target
 
 if TYPE_CHECKING:
     from model import Predictor
-    from model.predictor import Details, EncodedFrame
+    from model.encoded import EncodedFrame
+    from model.predictor import Details
 
 TITLES = {"safa": "SAFA", "safa_small": "SAFA small"} | {name: entry.title for name, entry in BASELINES.items()}
 
@@ -56,6 +57,7 @@ class NetworkMethod:
         self.device = str(predictor.device)
         self._encoded: OrderedDict[Source, EncodedFrame] = OrderedDict()
         self._scales: dict[int, list[int]] = {}  # of the clip predicted last: position -> scale of each block
+        self._restoring: dict[int, Sequence[int]] = {}  # the same of the frame that each pair is the first to have
 
     def identity(self) -> dict[str, object]:
         """What identifies its results."""
@@ -65,12 +67,14 @@ class NetworkMethod:
     def predict(self, loaded: LoadedClip) -> list[np.ndarray]:
         """One HxWx3 float32 BGR frame in 0..255, not rounded, per target of the clip."""
         frames: dict[int, np.ndarray] = {}
-        self._scales = {}
+        self._scales, self._restoring = {}, {}
         for pair, targets in _by_pair(loaded):
-            first, second = (self._encode(loaded, source) for source in loaded.clip.inputs[pair:pair + 2])
+            # Alone: a frame is restored by the other one of this pair, whatever clips it was in before.
+            first, second = (self._encode(loaded, source).alone() for source in loaded.clip.inputs[pair:pair + 2])
             details: list[Details] = []
             predicted = self.predictor.between(first, second, [target.timestep for target in targets], details,
                                                exact=True)
+            self._restoring[pair] = second.scales
             for target, frame, detail in zip(targets, predicted, details, strict=True):
                 frames[target.position], self._scales[target.position] = frame, detail.scales
         return [frames[target.position] * np.float32(255) for target in loaded.clip.targets]
@@ -78,12 +82,13 @@ class NetworkMethod:
     def gmac(self, loaded: LoadedClip) -> float:
         """Billions of multiply-adds for each frame of the clip predicted last, at the scales that were used.
 
-        Counted as in a video: every pair encodes one new frame, and its timesteps share what they can.
+        Counted as in a video: every pair encodes and restores one new frame, and its timesteps share what they can.
         """
         height, width = loaded.ground_truth[0].shape[:2]
         total = 0.0
-        for _, targets in _by_pair(loaded):
-            cost = self.predictor.model.multiply_adds(height, width, [self._scales[t.position] for t in targets])
+        for pair, targets in _by_pair(loaded):
+            cost = self.predictor.model.multiply_adds(height, width, [self._scales[t.position] for t in targets],
+                                                      self._restoring[pair])
             total += cost.frame + cost.pair + sum(cost.timesteps)
         return total / len(loaded.clip.targets) / 1e9
 

@@ -94,19 +94,19 @@ def pair_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
         for size, count, choice in itertools.product(args.size, args.timesteps, args.scales):
             width, height = parse_size(size)
             enlarged = UPSCALE * height, UPSCALE * width
-            pixels = [to_tensor(frame, device) for frame in moving_noise(2, height, width)]
+            pixels = torch.cat([to_tensor(frame, device) for frame in moving_noise(2, height, width)])
             times = torch.linspace(0, 1, count)[None].to(device)
             routing = BY_SELECTOR if choice == "chosen" else Routing(scale=int(choice))
             used: list[torch.Tensor] = []
 
             @torch.inference_mode()
             def job(model=model, pixels=pixels, times=times, routing=routing, used=used, size=enlarged):
-                working = [model.padded(model.working_frames(frame, size)) for frame in pixels]
-                features = [model.encode(frame) for frame in working]
-                used[:] = model.interpolate(*working, *features, times, routing).scales
+                working = model.padded(model.working_frames(pixels, size))
+                used[:] = model.predict(working, times, routing).scales
 
             median, spread = timed(job, args.runs, device)
-            cost = model.multiply_adds(*enlarged, [[int(block[i]) for block in used] for i in range(count)])
+            cost = model.multiply_adds(*enlarged, [[int(block[i]) for block in used] for i in range(count)],
+                                       [] if choice == "chosen" else model.scales_at(int(choice)))
             work = 2 * cost.frame + cost.pair + sum(cost.timesteps)
             yield {"network": model.name, "size": f"{enlarged[1]}x{enlarged[0]}", "timesteps": count,
                    "precision": precision, "device": device_name(device), "scales": choice, "compiled": args.compile,
@@ -132,8 +132,8 @@ def video_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]
             predictor.between(first, second, [0, 0.5], details)
             median, spread = timed(lambda predictor=predictor, frames=frames:  # type: ignore[misc]
                                    list(predictor.stream(frames, lambda pair: [0, 0.5])), args.runs, device)
-            blocks = [detail.scales for detail in details]
-            cost = trained.multiply_adds(*enlarged, [*blocks, blocks[-1]])
+            at_start, halfway = (detail.scales for detail in details)
+            cost = trained.multiply_adds(*enlarged, [at_start, halfway, at_start], second.scales)
             pairs = VIDEO_FRAMES - 1
             yield {"network": trained.name, "video_frames": VIDEO_FRAMES, "size": f"{enlarged[1]}x{enlarged[0]}",
                    "precision": precision, "device": device_name(device), "finest_scale": choice,

@@ -32,8 +32,11 @@ def compile_parts(model: Network) -> None:
 
 
 def compile_whole(model: Network) -> None:
-    """Let `model.interpolate` run as one CUDA graph, in place, where no selector decides: `WholeInterpolation`."""
-    model.interpolate = WholeInterpolation(model)  # type: ignore[method-assign]
+    """Let `interpolate`, and `restore` where it computes anything, run as one CUDA graph each, in place, where no
+    selector decides: `WholeCall`."""
+    model.interpolate = WholeCall(model.interpolate, model.scales_at)  # type: ignore[method-assign,assignment]
+    if model.restores:
+        model.restore = WholeCall(model.restore, model.scales_at)  # type: ignore[method-assign,assignment]
 
 
 class Compiled:
@@ -79,30 +82,32 @@ class Compiled:
             raise UserError(f"torch.compile failed, so do without --compile: {reason}") from error
 
 
-class WholeInterpolation:
-    """A network's `interpolate` as one graph where all scales are known beforehand, else as it was.
+class WholeCall:
+    """`interpolate` or `restore` of a network as one graph where all scales are known beforehand, else as it was.
 
     With nothing to decide on the way, a GPU can be given the whole call at once, as a CUDA graph, in place of hundreds
     of kernels; for the small ones of a network that only works at 1/4, starting them is most of the time.
     """
 
-    def __init__(self, model: Network):
-        self._by_parts, self._scales_at = model.interpolate, model.scales_at
+    def __init__(self, by_parts: Callable[..., Prediction], scales_at: Callable[[int], list[int]]):
+        self._by_parts, self._scales_at = by_parts, scales_at
         self._whole = Compiled(self._frames_flow_mask, mode="reduce-overhead")
 
-    def _frames_flow_mask(self, working0, working1, features0, features1, timesteps, scale):
-        return self._by_parts(working0, working1, features0, features1, timesteps, Routing(scale=scale))[:3]
+    def _frames_flow_mask(self, *inputs: Any) -> tuple:
+        *tensors, scale = inputs
+        return self._by_parts(*tensors, Routing(scale=scale))[:3]
 
-    def __call__(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
-                 features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
-        """As `Network.interpolate`."""
+    def __call__(self, *inputs: Any) -> Prediction:
+        """As the network's own: tensors and, last, a `Routing`."""
+        *tensors, routing = inputs if isinstance(inputs[-1], Routing) else (*inputs, BY_SELECTOR)
         scale = routing.given(0)
         if not isinstance(scale, int):
-            return self._by_parts(working0, working1, features0, features1, timesteps, routing)
-        torch._dynamo.maybe_mark_dynamic(timesteps, 1)
-        found = self._whole(working0, working1, features0, features1, timesteps, scale)
+            return self._by_parts(*tensors, routing)
+        for tensor in tensors:
+            if tensor.dim() == 2:  # timesteps, as many as there are
+                torch._dynamo.maybe_mark_dynamic(tensor, 1)
         # Copies: the next run of a CUDA graph overwrites what this one gave.
-        frames, flow, mask = (part.clone() for part in found)
+        frames, flow, mask = (part.clone() for part in self._whole(*tensors, scale))
         # Not from the graph: these live on the CPU, and a CUDA graph is all on the GPU.
-        scales = [torch.full((timesteps.numel(),), scale_of_block) for scale_of_block in self._scales_at(scale)]
+        scales = [torch.full((len(frames),), scale_of_block) for scale_of_block in self._scales_at(scale)]
         return Prediction(frames, flow, mask, scales)

@@ -47,9 +47,7 @@ class ExportedNetwork(nn.Module):
     def forward(self, frame0: torch.Tensor, frame1: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         size = (UPSCALE * frame0.shape[2], UPSCALE * frame0.shape[3])
         working = self.network.working_frames(torch.cat((frame0, frame1)), size)
-        features = self.network.encode(working)
-        return self.network.interpolate(working[:1], working[1:], features[:1], features[1:], timesteps[None],
-                                        self.routing).frames
+        return self.network.predict(working, timesteps[None], self.routing).frames
 
 
 def export_onnx(network: Network, path: str | Path, scale: int = 2) -> float:

@@ -23,6 +23,27 @@ class Prediction(NamedTuple):
     effort: torch.Tensor | None = None  # where a price on work can train the selector: (N,) in [0, 1], the share taken
                                         # of the multiply-adds it may leave out, with its gradient
 
+    def with_ends(self, given: "Prediction", timesteps: int) -> "Prediction":
+        """One prediction of this one, `timesteps` for a pair, between the pairs' own frames: all first, all second.
+
+        A second frame was given as the first of the pair turned round.
+        """
+        def merged(between: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+            first, second = (part[:, None] for part in ends.chunk(2))
+            return torch.cat((first, between.unflatten(0, (-1, timesteps)), second), 1).flatten(0, 1)
+
+        def turned(ends: torch.Tensor) -> torch.Tensor:
+            first, second = ends.chunk(2)
+            return torch.cat((first, second.roll(2, 1)))
+
+        assert self.flow is not None and given.flow is not None and self.mask is not None and given.mask is not None
+        first, second = given.mask.chunk(2)
+        mask = torch.cat((first, 1 - second))
+        effort = None if self.effort is None or given.effort is None else merged(self.effort, given.effort)
+        return Prediction(merged(self.frames, given.frames), merged(self.flow, turned(given.flow)),
+                          merged(self.mask, mask), [merged(*pair) for pair in zip(self.scales, given.scales)],
+                          [merged(between, turned(ends)) for between, ends in zip(self.flows, given.flows)], effort)
+
     def fitted(self, height: int, width: int, size: tuple[int, int]) -> "Prediction":
         """Cut to the top left `height` x `width`, then resized to `size` where that differs."""
         frames = self.frames[..., :height, :width]
@@ -54,6 +75,7 @@ class Network(nn.Module):
         bytes_per_pixel: of memory for each output pixel of each timestep, in half precision, at most: what "auto"
             goes by on a GPU.
         parts: the modules beside the flow estimation's blocks that do its work: those are what is compiled.
+        restores: a pair's own frames are there, enlarged, before anything between them is (`restore`).
         settings: the constructor's arguments, whole numbers, which weights keep beside them.
         blocks: how many blocks `Routing` speaks of.
     """
@@ -67,6 +89,7 @@ class Network(nn.Module):
     batch_pixels: ClassVar[int]
     bytes_per_pixel: ClassVar[int]
     parts: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    restores: ClassVar[bool] = False
     settings: dict[str, int]
     blocks: int
 
@@ -86,16 +109,30 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def encode(self, working: torch.Tensor) -> torch.Tensor:
-        """Features of (N, 3, ...) working frames, (N, C, ...); once for all the pairs a frame takes part in."""
+        """Features of (N, 3, ...) working frames, (N, C, ...); once for all pairs they take part in."""
         raise NotImplementedError
 
-    def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
+    def restore(self, working: torch.Tensor, encoded: torch.Tensor, other_working: torch.Tensor,
+                other_encoded: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
+        """What is warped to any time, of frames that a neighbour of each adds to; once for all pairs they take part in.
+
+        Args:
+            working, encoded: N padded working frames and what `encode` gives of them.
+            other_working, other_encoded: the same of another frame of the video for each.
+
+        Returns:
+            Prediction for timestep 0 of the N pairs (frame, other); where the network does not `restores`, of the
+            working frames as they are.
+        """
+        return Prediction(working, None, None, [])
+
+    def interpolate(self, frames0: torch.Tensor, frames1: torch.Tensor, features0: torch.Tensor,
                     features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
         """Frames at `factor` times the working size, from frames whose features are at hand.
 
         Args:
-            working0, working1: (B, 3, h, w) padded working frames.
-            features0, features1: their features, as `encode` gives them.
+            frames0, frames1: (B, 3, H, W) what `restore` gives.
+            features0, features1: what `encode` gives.
             timesteps: (B, T) in [0, 1]; 0 is frame 0, 1 is frame 1.
 
         Returns:
@@ -104,20 +141,31 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def forward(self, frame0: torch.Tensor, frame1: torch.Tensor, timesteps: torch.Tensor,
-                routing: Routing = BY_SELECTOR, size: tuple[int, int] | None = None) -> Prediction:
+                routing: Routing = BY_SELECTOR, size: tuple[int, int] | None = None, ends: bool = False) -> Prediction:
         """Enlarged frames at any number of timesteps between two low-resolution frames.
 
         Args:
             frame0, frame1: (B, 3, h, w) float in [0, 1], BGR.
             timesteps: (B, T) in [0, 1]; 0 is frame 0, 1 is frame 1.
+            routing: of as many samples as come out, where it speaks of each.
             size: (H, W) of the result; None: four times the input's.
+            ends: the frames themselves as well, before and after those between: a pair has T + 2 then.
         """
         size = size or (UPSCALE * frame0.shape[2], UPSCALE * frame0.shape[3])
         whole = self.working_frames(torch.cat((frame0, frame1)), size)
-        working0, working1 = self.padded(whole).chunk(2)
-        features0, features1 = self.encode(torch.cat((working0, working1))).chunk(2)
-        prediction = self.interpolate(working0, working1, features0, features1, timesteps, routing)
-        return self.fitted(prediction, whole, size)
+        return self.fitted(self.predict(self.padded(whole), timesteps, routing, ends), whole, size)
+
+    def predict(self, working: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR,
+                ends: bool = False) -> Prediction:
+        """The same from padded working frames, (2B, 3, h, w): the first ones, then the second ones."""
+        encoded, pairs = self.encode(working), len(timesteps)
+        of_given, of_between = routing.split(pairs) if ends else (routing.shared(), routing)
+        given = self.restore(working, encoded, working.roll(pairs, 0), encoded.roll(pairs, 0), of_given)
+        if ends and not self.restores:
+            timesteps, of_between = F.pad(F.pad(timesteps, (1, 0)), (0, 1), value=1), routing
+        (frames0, frames1), (features0, features1) = given.frames.chunk(2), encoded.chunk(2)
+        between = self.interpolate(frames0, frames1, features0, features1, timesteps, of_between)
+        return between.with_ends(given, timesteps.shape[1]) if ends and self.restores else between
 
     def padded(self, working: torch.Tensor) -> torch.Tensor:
         """The last row and column repeated until both sides are multiples of what the network needs."""
@@ -133,17 +181,21 @@ class Network(nn.Module):
         """The scale of each block, as `Prediction.scales` has it, where `Routing` gives `scale` to all of them."""
         raise NotImplementedError
 
-    def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> "Cost":
+    def multiply_adds(self, height: int, width: int, scales: list[list[int]],
+                      restoring: Sequence[int] = ()) -> "Cost":
         """Multiply-adds of the convolutions for output frames of height x width, counted from the layers.
 
         Args:
-            scales: for each timestep, the processing scale of each block, 0 where it is left out.
+            scales: for each timestep, the processing scale of each block, 0 where it is left out; no blocks where the
+                frame is one of the pair's own and there already (`restores`).
+            restoring: the same of a frame's restoring; none: all blocks.
         """
         raise NotImplementedError
 
 
 class Cost(NamedTuple):
-    """Multiply-adds: `frame` of an input frame, `pair` of what a pair's timesteps share, `timesteps` of each."""
+    """Multiply-adds: `frame` to encode and restore an input frame, `pair` of what a pair's timesteps share, `timesteps`
+    of each."""
 
     frame: float
     pair: float

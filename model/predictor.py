@@ -13,6 +13,7 @@ from common.errors import UserError
 from model.capacity import Capacity
 from model.checkpoint import weights_hash
 from model.download import PEAKS, Download, Packing
+from model.encoded import EncodedFrame, Pair, alike, check_pair, number_of
 from model.network import Network, Prediction
 from model.prepare import DTYPES, prepare_for_inference, resolve_device, resolve_precision
 from model.routing import Routing, upload
@@ -20,31 +21,13 @@ from model.settings import InferenceSettings
 from model.tiles import Tile, assemble, tile_grid
 
 
-class EncodedFrame(NamedTuple):
-    """A frame as the network keeps it, made by `Predictor.encode`."""
-
-    working: torch.Tensor  # (1, 3, h, w) float32 in [0, 1]: the frame as the network works on it, padded
-    tiles: list[Tile]  # windows of the working frame
-    features: list[torch.Tensor]  # one tensor for each tile
-    inner: tuple[int, int]  # (h, w) of the working frame before padding
-    size: tuple[int, int]  # (H, W) of the frames that come out
-    dtype: np.dtype  # of the frames that came in, and go out
-
-
-class Pair(NamedTuple):
-    """Two encoded frames, and the timesteps wanted between them."""
-
-    first: EncodedFrame
-    second: EncodedFrame
-    timesteps: Sequence[float]
-
-
 class Details(NamedTuple):
     """How one frame came about."""
 
     flow: np.ndarray  # (H, W, 4) float32, pixels: x, y into frame 0; x, y into frame 1
     mask: np.ndarray  # (H, W) float32 in [0, 1]: the share of frame 0
-    scales: list[int]  # the scale (1, 2, 4; 0: left out) of each block; of the middle tile, if there are tiles
+    scales: list[int]  # the scale (1, 2, 4; 0: left out) of each block; of the middle tile, if there are tiles; none
+                       # where the frame is one of the pair's own and was there already
 
 
 def load_predictor(path: str | Path | None = None, device: str | None = None, precision: str = "auto",
@@ -161,7 +144,7 @@ class Predictor:
 
     def stream(self, frames: Iterable[np.ndarray], timesteps_of_pair: Callable[[int], Sequence[float]],
                upscale: float = 4) -> Iterator[tuple[float, np.ndarray]]:
-        """Frames between each two neighbours of a sequence; each input frame is encoded once.
+        """Frames between each two neighbours of a sequence; each input frame is encoded, and restored, once.
 
         Args:
             frames: two frames or more.
@@ -198,12 +181,48 @@ class Predictor:
         tiles = self._tiles(working)
         return tiles, [self.model.encode(tile.cut(working)) for tile in tiles]
 
-    def _tiled(self, frame: EncodedFrame, tiles: list[Tile]) -> EncodedFrame:
-        """The frame with features for these tiles, which shrink when memory is short."""
-        if frame.tiles == tiles:
-            return frame
-        tiles, features = self._features(frame.working)
-        return frame._replace(tiles=tiles, features=features)
+    def _restore(self, call: list[Pair]) -> None:
+        """See to it that all frames of a call have the same tiles, and what is warped of each."""
+        tiles = self._tiles(call[0].first.working)
+        frames = list(dict.fromkeys(frame for pair in call for frame in pair[:2]))
+        for frame in frames:
+            self._retile(frame, tiles)
+            if not self.model.restores:
+                frame.warped = [tile.cut(frame.working) for tile in tiles]
+        if self.model.restores:
+            for first, second, _ in call:
+                first.meet(second)
+                second.meet(first)
+            pending = [frame for frame in frames if not frame.warped]
+            _, at_once = self._capacity.plan(call[0].first.working)
+            at_once = min(at_once, number_of(call))  # no more memory than what is asked for takes
+            for start in range(0, len(pending), at_once):
+                self._restore_together(pending[start:start + at_once])
+
+    def _restore_together(self, frames: list[EncodedFrame]) -> None:
+        others, tiles = [frame.neighbour for frame in frames if frame.neighbour], frames[0].tiles
+        for other in others:
+            self._retile(other, tiles)
+
+        def side(of: list[EncodedFrame], index: int) -> tuple[torch.Tensor, torch.Tensor]:
+            return (_joined([tiles[index].cut(frame.working) for frame in of]),
+                    _joined([frame.features[index] for frame in of]))
+
+        warped, scales = [], []
+        for index in range(len(tiles)):
+            prediction = self.model.restore(*side(frames, index), *side(others, index), self.routing)
+            warped.append(prediction.frames)
+            if index == len(tiles) // 2:
+                scales = prediction.scales
+        for number, frame in enumerate(frames):
+            frame.warped = [of_tile[number:number + 1] for of_tile in warped]
+            frame.scales = [int(block[number]) for block in scales]
+
+    def _retile(self, frame: EncodedFrame, tiles: list[Tile]) -> None:
+        """Give a frame features for these tiles, which shrink when memory is short."""
+        if frame.tiles != tiles:
+            frame.warped = []
+            frame.tiles, frame.features = self._features(frame.working)
 
     def _frames(self, pairs: Iterable[tuple[EncodedFrame, EncodedFrame, Sequence[float]]],
                 packing: Packing | None = None, details: list[Details] | None = None,
@@ -211,7 +230,7 @@ class Predictor:
         in_flight: collections.deque[list[Download]] = collections.deque()
         for call in self._calls(pairs):
             launch = functools.partial(self._launch, call, packing, details, exact)
-            in_flight.append(self._capacity.fitting(call[0].first.working, launch, _number(call)))
+            in_flight.append(self._capacity.fitting(call[0].first.working, launch, number_of(call)))
             del call, launch  # their frames would stay in memory while the next call's are encoded
             while len(in_flight) > (1 if self._copying else 0):
                 for download in in_flight.popleft():
@@ -223,15 +242,15 @@ class Predictor:
         """The pairs, as many together as go through the network in one call; those of many timesteps in parts."""
         call: list[Pair] = []
         for first, second, timesteps in pairs:
-            _check_pair(first, second, timesteps)
+            check_pair(first, second, timesteps)
             _, at_once = self._capacity.plan(first.working)
             for start in range(0, len(timesteps), at_once):
                 pair = Pair(first, second, timesteps[start:start + at_once])
-                if call and (_number(call) + len(pair.timesteps) > at_once or not _alike(first, call[0].first)):
+                if call and (number_of(call) + len(pair.timesteps) > at_once or not alike(first, call[0].first)):
                     yield call
                     call = []
                 call.append(pair)
-                if _number(call) == at_once or not self._capacity.joins_pairs:
+                if number_of(call) == at_once or not self._capacity.joins_pairs:
                     yield call
                     call = []
         if call:
@@ -241,8 +260,7 @@ class Predictor:
     def _launch(self, call: list[Pair], packing: Packing | None, details: list[Details] | None,
                 exact: bool) -> list[Download]:
         """Compute the frames of pairs that are alike, and send them on their way."""
-        tiles = self._tiles(call[0].first.working)
-        call = [Pair(self._tiled(first, tiles), self._tiled(second, tiles), times) for first, second, times in call]
+        self._restore(call)
         downloads, found = [], []
         for part in self._calls(call):  # more than one if the memory has just been too small for all
             prediction = self._predict(part, details is not None)
@@ -252,26 +270,17 @@ class Predictor:
                 assert prediction.flow is not None and prediction.mask is not None
                 flow = prediction.flow.permute(0, 2, 3, 1).cpu().numpy()
                 mask = prediction.mask[:, 0].cpu().numpy()
-                found += [Details(flow[i], mask[i], [int(block[i]) for block in prediction.scales])
-                          for i in range(len(flow))]
+                times = itertools.chain.from_iterable(pair.timesteps for pair in part)
+                found += [Details(flow[i], mask[i], [] if self._is_given(time) else
+                                  [int(block[i]) for block in prediction.scales]) for i, time in enumerate(times)]
         if details is not None:
             details += found
         return downloads
 
     def _predict(self, pairs: list[Pair], with_details: bool) -> Prediction:
         """Frames at all the pairs' timesteps, by one call of the network for each tile."""
-        if len({len(pair.timesteps) for pair in pairs}) > 1:  # the network takes as many of every pair
-            pairs = [Pair(first, second, [time]) for first, second, timesteps in pairs for time in timesteps]
-        times = upload(torch.tensor([list(pair.timesteps) for pair in pairs], dtype=torch.float32), self.device)
-        sides = [pair.first for pair in pairs], [pair.second for pair in pairs]
         first = pairs[0].first
-
-        def of_tile(index: int, tile: Tile) -> Prediction:
-            working0, working1 = (_joined([tile.cut(frame.working) for frame in side]) for side in sides)
-            features0, features1 = (_joined([frame.features[index] for frame in side]) for side in sides)
-            return self.model.interpolate(working0, working1, features0, features1, times, self.routing)
-
-        predictions = itertools.starmap(of_tile, enumerate(first.tiles))
+        predictions = (self._of_tile(pairs, index, with_details) for index in range(len(first.tiles)))
         if len(first.tiles) == 1:
             prediction = next(predictions)
         else:
@@ -281,27 +290,40 @@ class Predictor:
         height, width = (self.model.factor * side for side in first.inner)
         return prediction.fitted(height, width, first.size)
 
+    def _of_tile(self, pairs: list[Pair], index: int, with_details: bool) -> Prediction:
+        """What `_predict` gives, of one tile. What is there already is computed for the sake of its details only."""
+        wanted = [(pair, time) for pair in pairs for time in pair.timesteps]
+        given = {place: (pair.second if time else pair.first).warped[index]
+                 for place, (pair, time) in enumerate(wanted) if self._is_given(time)}
+        if not given:
+            return self._interpolated(pairs, index)
+        if not with_details:
+            pairs = [pair._replace(timesteps=[time for time in pair.timesteps if not self._is_given(time)])
+                     for pair in pairs]
+            pairs = [pair for pair in pairs if pair.timesteps]
+        prediction = self._interpolated(pairs, index) if pairs else Prediction(torch.empty(0), None, None, [])
+        frames = list(prediction.frames.split(1)) if pairs else []
+        for place, frame in given.items():
+            frames[place:place + with_details] = [frame]  # in place of what was computed, or else between
+        return prediction._replace(frames=torch.cat(frames))
+
+    def _interpolated(self, pairs: list[Pair], index: int) -> Prediction:
+        """What the network makes of a tile."""
+        if len({len(pair.timesteps) for pair in pairs}) > 1:  # the network takes as many of every pair
+            pairs = [Pair(first, second, [time]) for first, second, timesteps in pairs for time in timesteps]
+        times = upload(torch.tensor([list(pair.timesteps) for pair in pairs], dtype=torch.float32), self.device)
+        sides = [pair.first for pair in pairs], [pair.second for pair in pairs]
+        frames0, frames1 = (_joined([frame.warped[index] for frame in side]) for side in sides)
+        features0, features1 = (_joined([frame.features[index] for frame in side]) for side in sides)
+        return self.model.interpolate(frames0, frames1, features0, features1, times, self.routing)
+
+    def _is_given(self, timestep: float) -> bool:
+        """Whether the frame there is one of the pair's own, and there already."""
+        return self.model.restores and timestep in (0, 1)
+
 
 def _joined(tensors: list[torch.Tensor]) -> torch.Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-def _number(pairs: list[Pair]) -> int:
-    return sum(len(pair.timesteps) for pair in pairs)
-
-
-def _alike(first: EncodedFrame, second: EncodedFrame) -> bool:
-    """Whether they can go through the network together."""
-    return first.size == second.size and first.dtype == second.dtype and first.inner == second.inner
-
-
-def _check_pair(first: EncodedFrame, second: EncodedFrame, timesteps: Sequence[float]) -> None:
-    if not _alike(first, second):
-        raise UserError(f"the frames of a pair differ: {first.size[1]}x{first.size[0]} {first.dtype} and "
-                        f"{second.size[1]}x{second.size[0]} {second.dtype}")
-    for timestep in timesteps:
-        if not 0 <= timestep <= 1:  # false for nan too
-            raise UserError(f"timestep {timestep} is not between 0 and 1")
 
 
 def _check_frame(frame: np.ndarray, upscale: float) -> None:

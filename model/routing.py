@@ -25,6 +25,23 @@ class Routing(NamedTuple):
             return self.scales[block]
         return max(SCALES) if self.cap == max(SCALES) else self.scale
 
+    def shared(self) -> "Routing":
+        """What holds for all samples: nothing that is said of each."""
+        return self._replace(scales=None, draws=None)
+
+    def split(self, pairs: int) -> tuple["Routing", "Routing"]:
+        """That of all pairs' first and then second frames, and that of what lies between, where the samples of a pair
+        stand in a row."""
+        def parted(of_each: torch.Tensor | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+            if of_each is None:
+                return None, None
+            of_each = of_each.unflatten(1, (pairs, -1))
+            return torch.cat((of_each[:, :, 0], of_each[:, :, -1]), 1), of_each[:, :, 1:-1].flatten(1, 2)
+
+        given, between = (self._replace(scales=scales, draws=draws)
+                          for scales, draws in zip(parted(self.scales), parted(self.draws)))
+        return given, between
+
     def part(self, index: int, size: int, device: torch.device) -> "Routing":
         """That of the `index`-th group of `size` samples; draws go to `device`, scales stay on the CPU."""
         group = slice(index * size, (index + 1) * size)

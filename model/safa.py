@@ -1,4 +1,6 @@
 """SAFA, the paper's network: encoder, flow estimation, decoder (WACV 2024). Assembly only."""
+from collections.abc import Sequence
+
 import torch
 
 from model.block_input import MASK, warp_both
@@ -63,7 +65,7 @@ class SAFA(Network):
     def scales_at(self, scale: int) -> list[int]:
         return [scale] * self.blocks
 
-    def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> Cost:
+    def multiply_adds(self, height: int, width: int, scales: list[list[int]], restoring: Sequence[int] = ()) -> Cost:
         """By the published arrangement of the work: what this project saves without changing the result is counted
         all the same, so that times can be compared."""
         c, inputs, half = self.channels, 3 * self.channels + 7, height / 2 * width / 2

@@ -5,17 +5,20 @@ residual image) and gives up its working at output resolution: about a twentieth
 a decoder of each frame's own detail gives back: frames are sharp before they are warped, and the finest block and the
 decoder go by what they differ by then.
 """
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
-from model.block_input import MASK
+from model.block_input import FLOW1, MASK
 from model.decoder import PLANES, PlainDecoder
 from model.encoder import PlainEncoder
 from model.frames import compare, compared_channels, warp_frames
 from model.layout import first_convolution, joined
 from model.network import UPSCALE, Cost, Network, Prediction, upsample
 from model.routing import BY_SELECTOR, Routing
-from model.small_flow import BLOCKS, CoarseToFineFlow, at_output_resolution, matches
+from model.small_flow import BLOCKS, CoarseToFineFlow, at_output_resolution, exact_at_ends, matches
+from model.warp import backward_warp
 
 
 class SAFASmall(Network):
@@ -37,8 +40,9 @@ class SAFASmall(Network):
     tile = 2048
     whole_pixels = 10 * 1024 * 1024
     batch_pixels = 1024 * 1024
-    bytes_per_pixel = 190
+    bytes_per_pixel = 200
     parts = ("encoder", "detail", "decoder")
+    restores = True
     blocks = 1  # the selector decides once
 
     def __init__(self, channels: int = 64, encoder_depth: int = 2, detail_depth: int = 6, flow_depth: int = 2,
@@ -49,7 +53,7 @@ class SAFASmall(Network):
         self.encoder = PlainEncoder(channels, encoder_depth)
         self.detail = PlainDecoder(channels, channels, detail_depth)
         self.flow = CoarseToFineFlow(channels, flow_depth)
-        self.decoder = PlainDecoder(channels + 2 + compared_channels(3, UPSCALE), channels, decoder_depth)
+        self.decoder = PlainDecoder(channels + 1 + compared_channels(3, UPSCALE), channels, decoder_depth)
 
     def working_frames(self, frames: torch.Tensor, size: tuple[int, int], peak: int | None = None) -> torch.Tensor:
         return frames
@@ -60,50 +64,66 @@ class SAFASmall(Network):
         features = self.encoder(joined([working.to(first.weight.dtype)], first.in_channels))
         return joined((features, self.detail(features)), features.shape[1] + PLANES)
 
-    def interpolate(self, working0: torch.Tensor, working1: torch.Tensor, features0: torch.Tensor,
-                    features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
-        (features0, detail0), (features1, detail1) = (self._parted(encoded) for encoded in (features0, features1))
-        # Each frame is sharp before it is warped, at output resolution: features warped by a fraction of a
-        # low-resolution pixel are means of neighbours, from which detail can no longer be told.
-        sharp = self._sharp(working0, detail0), self._sharp(working1, detail1)
-        state, feature, used, flows, bits = self.flow(sharp, features0, features1, timesteps, routing)
+    def restore(self, working: torch.Tensor, encoded: torch.Tensor, other_working: torch.Tensor,
+                other_encoded: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
+        """The frames with their own detail, and with what the other ones show of it.
+
+        It is sharp frames that are compared, at output resolution: features warped by a fraction of a low-resolution
+        pixel are means of neighbours, from which detail can no longer be told.
+        """
+        (features, own), (others, other) = (self._sharp(*frames) for frames in
+                                            ((working, encoded), (other_working, other_encoded)))
+        here = torch.zeros(len(own), 1, device=own.device)
+        state, feature, used, flows, bits = self.flow((own, other), features, others, here, routing)
         large = at_output_resolution(state)
-        warped0, warped1 = warp_frames(*sharp, large)
         mask = torch.sigmoid(large[:, MASK])
-        mixed = torch.lerp(warped1, warped0, mask)
-        small_mask = torch.sigmoid(state[:, MASK])
-        plane = timesteps.reshape(-1, 1, 1, 1).expand_as(small_mask)
-        residual = self.decoder(joined((feature, small_mask, plane,
-                                        *compare(warped0, warped1, mixed, UPSCALE, feature.dtype)),
+        warped = backward_warp(other, large[:, FLOW1])
+        mixed = torch.lerp(warped, own, mask)
+        residual = self.decoder(joined((feature, torch.sigmoid(state[:, MASK]),
+                                        *compare(own, warped, mixed, UPSCALE, feature.dtype)),
                                        first_convolution(self.decoder).in_channels))
         frames = mixed.add_(F.pixel_shuffle(residual, UPSCALE)).clamp_(0, 1)
         return Prediction(frames, large[:, :4], mask, used, flows, None if bits is None else self._effort(*bits))
+
+    def interpolate(self, frames0: torch.Tensor, frames1: torch.Tensor, features0: torch.Tensor,
+                    features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
+        features0, features1 = (self._parted(encoded)[0] for encoded in (features0, features1))
+        state, _, used, flows, bits = self.flow((frames0, frames1), features0, features1, timesteps, routing)
+        large = at_output_resolution(exact_at_ends(state, timesteps))
+        mask = torch.sigmoid(large[:, MASK])
+        warped0, warped1 = warp_frames(frames0, frames1, large)
+        return Prediction(torch.lerp(warped1, warped0, mask), large[:, :4], mask, used, flows,
+                          None if bits is None else self._effort(*bits))
 
     def _parted(self, encoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features, dense as convolutions want them, and detail."""
         features, detail = encoded.split((encoded.shape[1] - PLANES, PLANES), 1)
         return features.contiguous(memory_format=torch.channels_last), detail
 
-    @staticmethod
-    def _sharp(frames: torch.Tensor, detail: torch.Tensor) -> torch.Tensor:
-        """Frames (B, 3, h, w), enlarged, with their detail (B, 48, h, w)."""
+    def _sharp(self, frames: torch.Tensor, encoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of frames (N, 3, h, w), and the frames enlarged, with the detail that their own pixels tell."""
+        features, detail = self._parted(encoded)
         size = UPSCALE * frames.shape[2], UPSCALE * frames.shape[3]
-        return upsample(frames, size).add_(F.pixel_shuffle(detail, UPSCALE))
+        return features, upsample(frames, size).add_(F.pixel_shuffle(detail, UPSCALE))
 
     def scales_at(self, scale: int) -> list[int]:
         return [own if own >= scale else 0 for own, _ in BLOCKS]  # finer blocks than that are left out
 
-    def multiply_adds(self, height: int, width: int, scales: list[list[int]]) -> Cost:
+    def multiply_adds(self, height: int, width: int, scales: list[list[int]], restoring: Sequence[int] = ()) -> Cost:
         c, pixels = self.settings["channels"], height / UPSCALE * width / UPSCALE
         skip = 2 * 9 * c * c
         encoder = 9 * 3 * c + self.settings["encoder_depth"] * skip
         detail = 9 * c * c + self.settings["detail_depth"] * skip + 9 * c * PLANES
-        decoder = (9 * (c + 2 + compared_channels(3, UPSCALE)) * c + self.settings["decoder_depth"] * skip
+        decoder = (9 * (c + 1 + compared_channels(3, UPSCALE)) * c + self.settings["decoder_depth"] * skip
                    + 9 * c * PLANES)
-        every = decoder + ((3 * c + 6) * c + c * c) / 4**2  # the selector looks at a quarter
+        fuse, selector = 2 * c * c, ((3 * c + 6) * c + c * c) / 4**2  # the selector looks at a quarter
         blocks = self._block_costs()
-        return Cost(pixels * (encoder + detail), pixels * 2 * c * c,
-                    [pixels * (every + sum(cost for cost, scale in zip(blocks, used) if scale)) for used in scales])
+
+        def flow(used: Sequence[int]) -> float:
+            return selector + sum(cost for cost, scale in zip(blocks, used) if scale) if used else 0
+
+        frame = encoder + detail + fuse + flow(restoring or self.scales_at(1)) + decoder
+        return Cost(pixels * frame, pixels * fuse, [pixels * flow(used) for used in scales])
 
     def _block_costs(self) -> list[float]:
         """Multiply-adds of each block for a low-resolution pixel."""

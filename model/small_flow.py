@@ -18,6 +18,7 @@ from model.warp import backward_warp, owners, select
 
 LONGEST_FLOW = 24.0  # low-resolution pixels; flows beyond it find nothing to match
 STRONGEST_LOGIT = 8.0
+FULL_LOGIT = 200.0  # a sigmoid of exactly 1; of its negative, 0
 # Scale of each block, and the radius of the window in which it correlates the warped features. The last one compares
 # the frames at output resolution instead: a misfit of less than a low-resolution pixel does not show in features.
 BLOCKS = ((4, 4), (4, 4), (2, 3), (2, 3), (1, 0))
@@ -172,6 +173,14 @@ def _compared(frames: Pair, state: torch.Tensor, samples: _Samples) -> Pair:
 def at_output_resolution(state: torch.Tensor) -> torch.Tensor:
     """The state (N, 5, h, w), enlarged to (N, 5, 4h, 4w), its flows in pixels there."""
     return enlarge(in_pixels_of(state, UPSCALE), UPSCALE)
+
+
+def exact_at_ends(state: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+    """The state (N, 5, h, w), by which a pair's own frames come out as they are at timesteps of 0 and 1."""
+    times = timesteps.reshape(-1, 1, 1, 1)
+    flow0, flow1, logit = state.split((2, 2, 1), 1)
+    logit = torch.where(times == 0, FULL_LOGIT, torch.where(times == 1, -FULL_LOGIT, logit))
+    return torch.cat((flow0 * (times != 0), flow1 * (times != 1), logit), 1)
 
 
 def in_pixels_of(state: torch.Tensor, factor: float) -> torch.Tensor:

@@ -84,15 +84,12 @@ def test_what_frames_at_output_resolution_differ_by_is_laid_out_by_low_resolutio
 
 
 def test_the_finest_block_sees_what_warped_frames_differ_by():
-    """Other detail with the same features: blocks before the finest move nothing, that one does."""
+    """Other frames with the same features: blocks before the finest move nothing, that one does."""
     model = small_model()
     with torch.no_grad():
-        frames = torch.full((2, 3, 8, 8), 0.5)
-        encoded = model.encode(frames)
-        other = encoded.clone()
-        other[:, -48:] += 0.1 * torch.rand(2, 48, 8, 8)
-        found, changed = (model.interpolate(frames[:1], frames[1:], e[:1], e[1:], torch.tensor([[0.5]]),
-                                            Routing(scale=1)) for e in (encoded, other))
+        encoded = model.encode(torch.full((2, 3, 8, 8), 0.5))
+        found, changed = (model.interpolate(*frames.split(1), *encoded.split(1), torch.tensor([[0.5]]),
+                                            Routing(scale=1)) for frames in torch.rand(2, 2, 3, 32, 32))
     assert all(torch.equal(a, b) for a, b in zip(found.flows[:-1], changed.flows[:-1]))
     assert (found.flows[-1] - changed.flows[-1]).abs().max() > 1e-3
 
@@ -135,21 +132,68 @@ def test_frames_are_enlarged_as_pytorch_does_it(size, tolerance):
     assert upsample(frames, size).requires_grad
 
 
+def one_by_one(model, frames, times, scales):
+    """What `forward` with its ends is made of, sample by sample: `scales` one for each of T + 2 of every pair."""
+    encoded, scales = [model.encode(frame) for frame in frames.split(1)], iter(scales)
+
+    def restored(frame, other, scale):
+        return model.restore(frames[frame:frame + 1], encoded[frame], frames[other:other + 1], encoded[other],
+                             Routing(scale=scale))
+
+    for pair, of_pair in enumerate(times):
+        first, *between, second = [next(scales) for _ in range(len(of_pair) + 2)]
+        ends = restored(pair, pair + 1, first), restored(pair + 1, pair, second)
+        yield ends[0]
+        for time, scale in zip(of_pair, between):
+            yield model.interpolate(*(end.frames for end in ends), *encoded[pair:pair + 2], time.view(1, 1),
+                                    Routing(scale=scale))
+        turned = torch.cat((ends[1].flow[:, 2:], ends[1].flow[:, :2]), 1)
+        yield ends[1]._replace(flow=turned, mask=1 - ends[1].mask)
+
+
 def test_samples_at_mixed_scales_equal_each_alone():
     model = small_model()
-    frames, times = smooth_frames(16, 24, 4), torch.tensor([[0.0, 0.3, 0.6], [0.2, 0.5, 1.0]])
-    scales = torch.tensor([[4, 1, 2, 2, 4, 1]])
+    frames, times = smooth_frames(16, 24, 3), torch.tensor([[0.3, 0.6], [0.2, 0.9]])
+    scales = torch.tensor([[4, 1, 2, 2, 4, 1, 4, 2]])
     with torch.no_grad():
-        together = model(frames[:2], frames[1:3], times, Routing(scales))
-        for sample, scale in enumerate(scales[0].tolist()):
-            pair = sample // 3
-            alone = model(frames[pair:pair + 1], frames[pair + 1:pair + 2], times.view(-1, 1)[sample:sample + 1],
-                          Routing(scale=scale))
-            assert torch.allclose(together.frames[sample], alone.frames[0], atol=1e-5)
+        together = model(frames[:2], frames[1:], times, Routing(scales), ends=True)
+        for sample, alone in enumerate(one_by_one(model, frames, times, scales[0].tolist())):
+            # Between, whatever rounding restored frames differ by is magnified by flows twenty times as large.
+            tolerance = 1e-5 if sample % 4 in (0, 3) else 1e-4
+            assert torch.allclose(together.frames[sample], alone.frames[0], atol=tolerance)
             assert torch.allclose(together.flow[sample], alone.flow[0], atol=1e-3)
-            used = [block if block >= scale else 0 for block, _ in BLOCKS]
+            assert torch.allclose(together.mask[sample], alone.mask[0], atol=1e-4)
+            used = [block if block >= scales[0, sample] else 0 for block, _ in BLOCKS]
             assert [int(block[sample]) for block in together.scales] == used
     assert together.flow[1].abs().max() > 1  # it moves, so warping is part of what is compared
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_frames_of_a_pair_come_out_as_restored_at_its_ends(precision):
+    model = prepare_for_inference(small_model(), torch.device("cpu"), precision)
+    frames = smooth_frames(12, 16)
+    with torch.no_grad():
+        found = model(*frames.split(1), torch.tensor([[0.0, 1.0]]))
+        given = model(*frames.split(1), torch.tensor([[0.5]]), ends=True).frames[[0, 2]]
+    assert torch.allclose(found.frames, given, atol=1e-5) and found.mask.flatten(1).unique(dim=1).tolist() == [[1], [0]]
+    enlarged = upsample(frames, (48, 64))
+    assert (given - enlarged).abs().max() > 0.1  # the network has a say in them
+
+
+def test_in_a_video_each_frame_is_restored_once_by_the_one_before_it():
+    model, frames = small_model(), smooth_frames(12, 16, 4)
+    predictor = Predictor(model, device="cpu", precision="fp32")
+    found = predictor.stream(frames.permute(0, 2, 3, 1).numpy(), lambda pair: [0.0, 0.4])
+    with torch.no_grad():
+        encoded = [model.encode(frame) for frame in frames.split(1)]
+        sides = [(frame[None], features) for frame, features in zip(frames, encoded)]
+        restored = [model.restore(*sides[k], *sides[max(k - 1, 0) if k else 1]).frames for k in range(4)]
+        for pair in range(3):
+            between = model.interpolate(*restored[pair:pair + 2], *encoded[pair:pair + 2], torch.tensor([[0.4]]))
+            for expected in (restored[pair], between.frames):
+                assert np.abs(next(found)[1] - expected[0].permute(1, 2, 0).numpy()).max() < 1e-5
+    assert next(found, None) is None
+    assert (restored[1] - model.restore(*sides[1], *sides[2]).frames).abs().max() > 1e-3  # which one matters
 
 
 def test_the_selector_and_the_cap_decide_how_fine_it_goes():
@@ -169,8 +213,9 @@ def test_bits_drawn_in_training_leave_out_what_is_not_chosen_and_reach_the_selec
     model = small_model()
     frames, times = smooth_frames(16, 16), torch.tensor([[0.3]])
     for draws, scale in (((0, 0), 1), ((1, 0), 2), ((0, 1), 4)):  # below the probability: the bit is set
-        trained = model(frames[:1], frames[1:], times, Routing(draws=torch.tensor([[draws]]).float()))
-        fixed = model(frames[:1], frames[1:], times, Routing(scale=scale))
+        routing = Routing(draws=torch.tensor(draws).float().expand(1, 3, 2))
+        trained = model(frames[:1], frames[1:], times, routing, ends=True)
+        fixed = model(frames[:1], frames[1:], times, Routing(scale=scale), ends=True)
         assert torch.allclose(trained.frames, fixed.frames, atol=1e-5)
         model.zero_grad()
         trained.frames.sum().backward()
@@ -195,25 +240,32 @@ def silence(*convolutions):
 
 
 def test_before_it_knows_anything_it_shows_the_nearer_frame():
-    """No flow and no residual: the mask's logit starts at 8 (1/2 - t), which the frames are mixed by."""
+    """No flow and no residual: the mask's logit starts at 8 (1/2 - t), by which a pair's own frames are mixed first."""
     model = small_model()
     with torch.no_grad():
         silence(*(block.to_flow for block in model.flow.blocks), model.detail[-1], model.decoder[-1])
         frames = smooth_frames(12, 16)
-        found = model(frames[:1], frames[1:], torch.tensor([[0.0, 0.25, 1.0]])).frames
+        found = model(frames[:1], frames[1:], torch.tensor([[0.25]]), ends=True).frames
         large = F.interpolate(frames, scale_factor=4, mode="bicubic", align_corners=False)
-    for frame, share in zip(found, torch.sigmoid(torch.tensor([4.0, 2.0, -4.0]))):
+    for frame, share in zip(found[[0, 2]], torch.sigmoid(torch.tensor([4.0, -4.0]))):
         assert torch.allclose(frame, (share * large[0] + (1 - share) * large[1]).clamp(0, 1), atol=1e-5)
+    share = torch.sigmoid(torch.tensor(2.0))
+    assert torch.allclose(found[1], share * found[0] + (1 - share) * found[2], atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_stays_close(precision):
-    frames, times = smooth_frames(24, 24), torch.tensor([[0.5]])
+    frames, time, routing = smooth_frames(24, 24).split(1), torch.tensor([[0.5]]), Routing(scale=1)
+    exact, rough = (prepare_for_inference(small_model(), torch.device("cpu"), name) for name in ("fp32", precision))
     with torch.no_grad():
-        exact, rough = (prepare_for_inference(small_model(), torch.device("cpu"), name)(
-            frames[:1], frames[1:], times, Routing(scale=1)) for name in ("fp32", precision))
-    assert exact.frames.std() > 0.05 and exact.frames.dtype == rough.frames.dtype == torch.float32
-    assert -10 * torch.log10((exact.frames - rough.frames).square().mean()) > 35
+        encoded = [[model.encode(frame) for frame in frames] for model in (exact, rough)]
+        given = [model.restore(frames[0], both[0], frames[1], both[1], routing)
+                 for model, both in zip((exact, rough), encoded)]
+        enlarged = [upsample(frame, (96, 96)) for frame in frames]
+        between = [model.interpolate(*enlarged, *both, time, routing) for model, both in zip((exact, rough), encoded)]
+    for one, other in given, between:
+        assert one.frames.std() > 0.05 and one.frames.dtype == other.frames.dtype == torch.float32
+        assert -10 * torch.log10((one.frames - other.frames).square().mean()) > 35
 
 
 def test_each_frame_is_given_its_own_detail_before_it_is_warped():
@@ -223,8 +275,9 @@ def test_each_frame_is_given_its_own_detail_before_it_is_warped():
         silence(*(block.to_flow for block in model.flow.blocks), model.decoder[-1])
         torch.nn.init.normal_(model.detail[-1].weight, std=0.05)
         model.flow.blocks[-1].to_flow.bias[0] = 0.75  # low-resolution pixels to the right in frame 0
+        model.flow.blocks[-1].to_flow.bias[4] = 100   # a mask of nearly one
         frames = smooth_frames(12, 16)
-        found = model(frames[:1], frames[1:], torch.tensor([[-3.0]]), Routing(scale=1))  # a mask of nearly one
+        found = model(frames[:1], frames[1:], torch.tensor([[0.5]]), Routing(scale=1))
         detail = F.pixel_shuffle(model.detail(model.encoder(frames[:1])), 4)
         sharp = F.interpolate(frames[:1], scale_factor=4, mode="bicubic", align_corners=False) + detail
     assert detail.abs().mean() > 0.01 and found.mask.min() > 0.999
@@ -241,16 +294,17 @@ def test_cost_is_that_of_the_convolutions(scale, chosen):
         found = model(frames[:1], frames[1:], times)
     counted = counter.get_flop_counts()["Global"][torch.ops.aten.convolution] // 2
     used = [[int(block[i]) for block in found.scales] for i in range(2)]
-    cost = model.multiply_adds(64, 128, used)
-    # The correlations are counted beside them: every point's features times each of its window's.
-    matching = sum(2 * (16 * 32 // block**2) * (2 * radius + 1) ** 2 * TINY["channels"]
+    cost = model.multiply_adds(64, 128, [[], *used], used[0])  # the frame itself costs nothing more
+    # The correlations are counted beside them: every point's features times each of its window's, for two frames
+    # restored and two timesteps.
+    matching = sum(4 * (16 * 32 // block**2) * (2 * radius + 1) ** 2 * TINY["channels"]
                    for block, radius in BLOCKS if radius and block >= scale)
     assert 2 * cost.frame + cost.pair + sum(cost.timesteps) - matching == counted
 
 
 def test_a_video_of_twice_the_frames_costs_at_most_60_gmac_a_frame():
     model = SAFASmall()
-    cost = model.multiply_adds(720, 1280, [[scale for scale, _ in BLOCKS]] * 2)
+    cost = model.multiply_adds(720, 1280, [[], [scale for scale, _ in BLOCKS]])
     assert (cost.frame + cost.pair + sum(cost.timesteps)) / 2 <= 60e9
 
 

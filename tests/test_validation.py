@@ -36,7 +36,7 @@ class OffBy(torch.nn.Module):
         super().__init__()
         self.data = data
 
-    def forward(self, frame0, frame1, timesteps, routing):
+    def forward(self, frame0, frame1, timesteps, routing, ends):
         wrong = self.data.asked[-1] + 1
         truth = torch.tensor([10.0, 20, 40]) + self.data.asked[-1]
         frames = ((truth + wrong) / 255).view(3, 1, 1, 1).expand(3, 3, 16, 16)
@@ -84,10 +84,10 @@ class FlowOf(Held):
 class Still(OffBy):
     """Its flow at full resolution is right where that is not known, and (8 - 3, 4) where it is."""
 
-    def forward(self, *arguments):
+    def forward(self, *arguments, **options):
         flow = torch.tensor([8.0, 0, 8, 0]).view(1, 4, 1, 1).repeat(3, 1, 16, 16)
         flow[:, :, :8, :8] = torch.tensor([5.0, 4, 5, 4]).view(1, 4, 1, 1)
-        return type("", (), {"frames": super().forward(*arguments).frames, "flow": flow})
+        return type("", (), {"frames": super().forward(*arguments, **options).frames, "flow": flow})
 
 
 def test_samples_come_from_several_datasets_in_turn_and_as_whole_frames():

@@ -1,6 +1,7 @@
 """Whole jobs on real little files, with a blending stand-in for the network; the results are decoded back."""
 import resource
 import struct
+import time
 from fractions import Fraction
 
 import av
@@ -41,7 +42,8 @@ def test_doubling_interpolates_and_lasts_as_long(tmp_path):
     assert times(tmp_path / "b.mp4") == [F(k, 50) for k in range(10)]
     assert end_of(tmp_path / "b.mp4") == end_of(source) == F(1, 5)
     assert decode(tmp_path / "b.mp4")[0][1].shape == (64, 96, 3)
-    assert len(predictor.encoded) == 5  # each source frame once, in spite of three segments
+    # Each source frame once, but for those at the seams of three segments; the last one is made with the one before.
+    assert len(predictor.encoded) == 5 + 2 + 1
     assert len(predictor.made) == 9  # the last one is shown twice
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert container.streams.video[0].average_rate == 50
@@ -238,6 +240,33 @@ def test_interrupted_job_goes_on_and_gives_the_same_bytes(tmp_path):
     notes = run(source, output, rest, segment=4)
     assert "going on: 2 of 5" in notes and len(rest.made) == 19 - 8
     assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_what_a_network_keeps_of_earlier_frames_ends_with_a_segment(tmp_path):
+    """Frames are restored by those before them: were it so across a seam, a job that goes on would give other bytes."""
+    torch.manual_seed(0)
+    predictor = Predictor(SAFASmall(16, 1, 1, 1), device="cpu")
+
+    class Interrupted(BlendPredictor):
+        encode = staticmethod(predictor.encode)
+
+        def frames_between(self, pairs, packing=None):
+            yield from predictor.frames_between(pairs, packing)
+            self.made.append(packing)
+            limit = time.monotonic() + 20
+            while len(self.made) == 2 and time.monotonic() < limit:  # the first segment is being written
+                if finished(tmp_path / "b.mkv"):
+                    raise KeyboardInterrupt
+                time.sleep(0.005)
+
+    source = write_video(tmp_path / "a.mkv", [moving_picture(2 * k, 24, 16) for k in range(6)], codec="ffv1",
+                         pix_fmt="yuv444p")
+    options = {"codec": "ffv1", "segment": 4, "upscale": 4}
+    run(source, tmp_path / "whole.mkv", predictor, **options)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "b.mkv", Interrupted(), **options)
+    assert "going on" in run(source, tmp_path / "b.mkv", predictor, **options)
+    assert (tmp_path / "b.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
 
 
 def test_nothing_but_the_parts_lies_about_while_they_are_joined(tmp_path, monkeypatch):

@@ -36,10 +36,9 @@ def train_step(training: Training, batches: Batches, step: int, stopping: bool) 
         targets = targets.float() / 255
         if factor:
             inputs = downsample_ends(targets, factor)
-        timesteps = torch.stack((torch.zeros_like(timestep), timestep, torch.ones_like(timestep)), 1)
         share = routing.part(training.processes.rank * args.accumulate + part, 3 * args.batch_size, device)
         with training.autocast:
-            prediction = model(*inputs.split(3, 1), timesteps, share, tuple(targets.shape[2:]))
+            prediction = model(*inputs.split(3, 1), timestep[:, None], share, tuple(targets.shape[2:]), ends=True)
         frames = prediction.frames
         loss = three_frame_loss(frames, targets, LOSSES[args.loss])
         if flow:

@@ -51,9 +51,9 @@ def validate(model: Network, datasets: list[Dataset], samples: int, processes: P
         sample = dataset.sample(index, np.random.default_rng((0, number)), False, degrade, flow)
         inputs = torch.from_numpy(sample.inputs)[None].to(device)
         truth = torch.from_numpy(sample.targets).reshape(3, 3, *sample.targets.shape[1:])
-        timesteps = torch.tensor([[0.0, sample.timestep, 1.0]], device=device)
+        timesteps = torch.tensor([[sample.timestep]], device=device)
         with autocast:
-            prediction = model(*inputs.split(3, 1), timesteps, routing)
+            prediction = model(*inputs.split(3, 1), timesteps, routing, ends=True)
         ours = _scores(prediction.frames, truth.to(device))
         height, width = truth.shape[2:]
         baseline = _scores(_baseline(sample, (height, width)), truth)

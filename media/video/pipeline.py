@@ -50,8 +50,8 @@ class _SourceFrame:
 class Interpolator:
     """The output frames of segments, in order.
 
-    Each source frame is encoded by the network once for both its pairs, at the seams between segments too;
-    each distinct output frame is made once, however often it is shown.
+    Each source frame of a segment is encoded by the network once for all its pairs; each distinct output frame is made
+    once, however often it is shown.
 
     Args:
         todo: the segments that will be asked for, in this order.
@@ -76,7 +76,7 @@ class Interpolator:
 
     def of(self, segment: int) -> Iterator[Any]:
         """A segment's frames. The predictor reads ahead of them, by as many pairs as it works on together."""
-        previous, self._window = self._window, {}
+        self._window = {}  # nothing of the segment before, which may have been made earlier: its bytes must not matter
         # For each frame that is made: once for each time it is shown, the source frame on the screen then.
         shown: collections.deque[list[np.ndarray]] = collections.deque()
 
@@ -86,7 +86,7 @@ class Interpolator:
                 while frames := list(itertools.islice(same_pair, _AT_ONCE)):
                     needed = self._needed(frames)
                     while not needed <= self._window.keys():
-                        self._take(segment, previous)
+                        self._take(segment)
                     for number in [number for number in self._window if number < min(needed)]:
                         del self._window[number]
                     timesteps = []
@@ -106,14 +106,11 @@ class Interpolator:
         pairs = {number for frame in frames for number in (frame.made_as.first, frame.made_as.second)}
         return pairs | {frame.on_screen for frame in frames} if self.finish else pairs
 
-    def _take(self, segment: int, previous: dict[int, _SourceFrame]) -> None:
-        """Fetch the next decoded frame. At a seam it is known already, unless damage made it come out otherwise."""
+    def _take(self, segment: int) -> None:
+        """Fetch the next decoded frame."""
         of, number, image = next(self._decoded)
         assert of == segment, "segments have to be taken to their end, in the order given"
-        known = previous.pop(number, None)
-        if known is None or not np.array_equal(known.image, image):
-            known = _SourceFrame(image)
-        self._window[number] = known
+        self._window[number] = _SourceFrame(image)
 
     def _encoded(self, made_as: Interpolation) -> list:
         """Both source frames of a pair, as the network keeps them."""
