@@ -13,6 +13,7 @@ from model.correlation import correlation
 from model.frames import compare, compared_channels, warp_frames
 from model.layout import first_convolution, joined
 from model.network import UPSCALE
+from model.propagation import propagate
 from model.routing import BY_SELECTOR, SCALES, Routing, chosen_scales, straight_through_bits, upload
 from model.warp import backward_warp, owners, select
 
@@ -141,12 +142,18 @@ def refine(blocks: Sequence[tuple[FlowBlock, int]], scale: int, samples: _Sample
            ) -> tuple:
     """The blocks of one scale, with their radii, one after the other, there; what comes of them is enlarged once.
 
+    At full low resolution flows spread from pixel to pixel before them (`propagate`).
+
     Returns:
         What to add to the running feature (N, C, h, w), and for each block what has to be added to the state
         (N, 5, h, w) once it is through.
     """
+    before = samples.state
+    if scale == 1:
+        low = downsample(frames[0].float(), UPSCALE), downsample(frames[1].float(), UPSCALE)
+        samples = samples._replace(state=propagate(low, samples.state, samples.owner))
     feature, state, plane, warped0, warped1 = samples.at_scale(scale, pyramid)
-    before = state
+    before = before if scale == 1 else state
     feature_changes: list[torch.Tensor] = []
     state_changes = []
     for block, radius in blocks:

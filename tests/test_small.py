@@ -13,6 +13,7 @@ from model.correlation import correlation
 from model.frames import GAIN, compare
 from model.network import upsample
 from model.prepare import prepare_for_inference
+from model.propagation import propagate
 from model.registry import WEIGHTS
 from model.routing import Routing
 from model.small_flow import BLOCKS, LONGEST_FLOW, STRONGEST_LOGIT
@@ -92,6 +93,40 @@ def test_the_finest_block_sees_what_warped_frames_differ_by():
                                             Routing(scale=1)) for frames in torch.rand(2, 2, 3, 32, 32))
     assert all(torch.equal(a, b) for a, b in zip(found.flows[:-1], changed.flows[:-1]))
     assert (found.flows[-1] - changed.flows[-1]).abs().max() > 1e-3
+
+
+def neighbours_misfit(frames, flow, y, x):
+    """How much both frames differ by whole-pixel flows (4, h, w) around a pixel, edges repeated."""
+    height, width = flow.shape[1:]
+    total = 0.0
+    for v in range(y - 2, y + 3):
+        for u in range(x - 2, x + 3):
+            v_in, u_in = np.clip(v, 0, height - 1), np.clip(u, 0, width - 1)
+            colours = [frame[:, np.clip(v_in + int(dy), 0, height - 1), np.clip(u_in + int(dx), 0, width - 1)]
+                       for frame, (dx, dy) in zip(frames, flow[:, v_in, u_in].reshape(2, 2))]
+            total += np.abs(colours[0] - colours[1]).mean()
+    return total / 25
+
+
+def test_a_pixel_takes_over_the_flow_of_a_neighbour_that_clearly_fits_better():
+    rng = np.random.default_rng(4)
+    frames = rng.random((2, 3, 11, 12)).astype(np.float32)
+    frames[1, :, :, 2:] = frames[0, :, :, :-2]  # most of it moves by two pixels
+    flow = np.zeros((4, 11, 12), np.float32)
+    flow[2, :, 6:] = 2
+    flow[:2] = rng.integers(-1, 1, (2, 11, 12))
+    state = torch.from_numpy(np.concatenate((flow, rng.random((1, 11, 12)).astype(np.float32))))[None]
+    found = propagate(tuple(torch.from_numpy(frame)[None] for frame in frames), state, torch.tensor([0]))[0].numpy()
+    assert np.array_equal(found[4], state[0, 4].numpy())
+    taken = set()
+    for y, x in np.ndindex(11, 12):
+        candidates = [flow, *(np.pad(flow, ((0, 0), (3, 3), (3, 3)), "edge")[:, 3 + dy:14 + dy, 3 + dx:15 + dx]
+                              for dy, dx in ((-3, 0), (0, -3), (0, 3), (3, 0)))]
+        own, *others = (neighbours_misfit(frames, candidate, y, x) for candidate in candidates)
+        best = int(np.argmin([0.9 * own - 0.002, *others]))
+        taken.add(best)
+        assert np.array_equal(found[:4, y, x], candidates[best][:, y, x]), (y, x)
+    assert taken == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("upscale,size", [(1, (13, 18)), (2.5, (32, 45)), (4, (52, 72)), (8, (104, 144))])
