@@ -186,8 +186,9 @@ def exact_at_ends(state: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
     """The state (N, 5, h, w), by which a pair's own frames come out as they are at timesteps of 0 and 1."""
     times = timesteps.reshape(-1, 1, 1, 1)
     flow0, flow1, logit = state.split((2, 2, 1), 1)
-    logit = torch.where(times == 0, FULL_LOGIT, torch.where(times == 1, -FULL_LOGIT, logit))
-    return torch.cat((flow0 * (times != 0), flow1 * (times != 1), logit), 1)
+    first, second = times == 0, times == 1
+    logit = torch.where(first, FULL_LOGIT, torch.where(second, -FULL_LOGIT, logit))
+    return torch.cat((torch.where(first, 0.0, flow0), torch.where(second, 0.0, flow1), logit), 1)
 
 
 def in_pixels_of(state: torch.Tensor, factor: float) -> torch.Tensor:
