@@ -1,6 +1,6 @@
 """What is benchmarked: a network, and the baselines every network must beat."""
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +57,7 @@ class NetworkMethod:
         self.device = str(predictor.device)
         self._encoded: OrderedDict[Source, EncodedFrame] = OrderedDict()
         self._scales: dict[int, list[int]] = {}  # of the clip predicted last: position -> scale of each block
-        self._restoring: dict[int, Sequence[int]] = {}  # the same of the frame that each pair is the first to have
+        self._restoring: dict[int, list[int]] = {}  # the same of the frame that each pair is the first to have
 
     def identity(self) -> dict[str, object]:
         """What identifies its results."""

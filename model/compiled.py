@@ -10,7 +10,7 @@ from tqdm import tqdm
 from common.errors import UserError
 from model.aggregation import AggregationBlock
 from model.network import Network, Prediction
-from model.routing import BY_SELECTOR, Routing
+from model.routing import Routing
 
 MOST_SIZES = 16  # that a part is compiled for: each takes from seconds to a minute
 
@@ -99,7 +99,7 @@ class WholeCall:
 
     def __call__(self, *inputs: Any) -> Prediction:
         """As the network's own: tensors and, last, a `Routing`."""
-        *tensors, routing = inputs if isinstance(inputs[-1], Routing) else (*inputs, BY_SELECTOR)
+        *tensors, routing = inputs
         scale = routing.given(0)
         if not isinstance(scale, int):
             return self._by_parts(*tensors, routing)

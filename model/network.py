@@ -23,14 +23,15 @@ class Prediction(NamedTuple):
     effort: torch.Tensor | None = None  # where a price on work can train the selector: (N,) in [0, 1], the share taken
                                         # of the multiply-adds it may leave out, with its gradient
 
-    def with_ends(self, given: "Prediction", timesteps: int) -> "Prediction":
-        """One prediction of this one, `timesteps` for a pair, between the pairs' own frames: all first, all second.
+    def with_ends(self, given: "Prediction") -> "Prediction":
+        """One prediction of this one, as many timesteps of each pair, between the pairs' own frames: all first, all
+        second.
 
         A second frame was given as the first of the pair turned round.
         """
         def merged(between: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
             first, second = (part[:, None] for part in ends.chunk(2))
-            return torch.cat((first, between.unflatten(0, (-1, timesteps)), second), 1).flatten(0, 1)
+            return torch.cat((first, between.unflatten(0, (len(first), -1)), second), 1).flatten(0, 1)
 
         def turned(ends: torch.Tensor) -> torch.Tensor:
             first, second = ends.chunk(2)
@@ -121,8 +122,8 @@ class Network(nn.Module):
             other_working, other_encoded: the same of another frame of the video for each.
 
         Returns:
-            Prediction for timestep 0 of the N pairs (frame, other); where the network does not `restores`, of the
-            working frames as they are.
+            Prediction for timestep 0 of the N pairs (frame, other); of a network without `restores` the working frames
+            as they are.
         """
         return Prediction(working, None, None, [])
 
@@ -165,7 +166,7 @@ class Network(nn.Module):
             timesteps, of_between = F.pad(F.pad(timesteps, (1, 0)), (0, 1), value=1), routing
         (frames0, frames1), (features0, features1) = given.frames.chunk(2), encoded.chunk(2)
         between = self.interpolate(frames0, frames1, features0, features1, timesteps, of_between)
-        return between.with_ends(given, timesteps.shape[1]) if ends and self.restores else between
+        return between.with_ends(given) if ends and self.restores else between
 
     def padded(self, working: torch.Tensor) -> torch.Tensor:
         """The last row and column repeated until both sides are multiples of what the network needs."""

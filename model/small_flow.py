@@ -148,12 +148,12 @@ def refine(blocks: Sequence[tuple[FlowBlock, int]], scale: int, samples: _Sample
         What to add to the running feature (N, C, h, w), and for each block what has to be added to the state
         (N, 5, h, w) once it is through.
     """
-    before = samples.state
+    spread = samples
     if scale == 1:
         low = downsample(frames[0].float(), UPSCALE), downsample(frames[1].float(), UPSCALE)
-        samples = samples._replace(state=propagate(low, samples.state, samples.owner))
-    feature, state, plane, warped0, warped1 = samples.at_scale(scale, pyramid)
-    before = before if scale == 1 else state
+        spread = samples._replace(state=propagate(low, samples.state, samples.owner))
+    feature, state, plane, warped0, warped1 = spread.at_scale(scale, pyramid)
+    before = samples.state if scale == 1 else state
     feature_changes: list[torch.Tensor] = []
     state_changes = []
     for block, radius in blocks:
