@@ -160,8 +160,6 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise
-    finally:
-        processes.leave()
 
 
 if __name__ == "__main__":

@@ -97,7 +97,6 @@ def main() -> None:
     unreadable = total([training.stream.skipped], training.device)[0]
     say(f"{progress['step']} of {steps} steps done, {progress['skipped_steps']} skipped as not sane, "
         f"{unreadable:.0f} samples skipped as unreadable: {args.output / 'last.safetensors'}")
-    processes.leave()
 
 
 if __name__ == "__main__":

@@ -128,33 +128,30 @@ def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None
     metrics = [name for name in MEASURES if name in DEFAULT or name in args.metrics]
     processes = Processes.from_environment()
     processes.join(timeout=timedelta(days=7))  # for a process that died: one may well be slower by hours
-    try:
-        if processes.first:
-            print(protocol.header(metrics))
-            if protocol.expected_clips not in (None, len(clips)):
-                print(f"note: {len(clips)} of {total} clips; the published figures are over "
-                      f"{protocol.expected_clips} and do not compare")
-        method = _make_method(args, processes)
-        identity = method.identity()
-        if processes.first and len(identity) > 1:
-            print("  " + "method".ljust(15) + ", ".join(f"{key} {value}" for key, value in identity.items()
-                                                        if key != "method"))
-        result, folder = _evaluate(args, protocol, clips, method, metrics, processes)
-        others = [BaselineMethod(name) for name in BASELINES if args.report and name != method.name]
-        baselines = [_evaluate(args, protocol, clips, other, metrics, processes, images=False)[0] for other in others]
-        if not processes.first:
-            return
-        print(figures_table(result["figures"], published_figures(result["protocol"]), title_of(method.name)))
-        print(f"records: {folder}")
-        if args.json:
-            write_json(args.json, result)
-        if args.csv:
-            write_csv(args.csv, [result])
-        if args.report:
-            write_report(args.report, result, baselines, clips, [method, *others], args.lr)
-            print(f"report: {args.report / 'index.html'}")
-    finally:
-        processes.leave()
+    if processes.first:
+        print(protocol.header(metrics))
+        if protocol.expected_clips not in (None, len(clips)):
+            print(f"note: {len(clips)} of {total} clips; the published figures are over "
+                  f"{protocol.expected_clips} and do not compare")
+    method = _make_method(args, processes)
+    identity = method.identity()
+    if processes.first and len(identity) > 1:
+        print("  " + "method".ljust(15) + ", ".join(f"{key} {value}" for key, value in identity.items()
+                                                    if key != "method"))
+    result, folder = _evaluate(args, protocol, clips, method, metrics, processes)
+    others = [BaselineMethod(name) for name in BASELINES if args.report and name != method.name]
+    baselines = [_evaluate(args, protocol, clips, other, metrics, processes, images=False)[0] for other in others]
+    if not processes.first:
+        return
+    print(figures_table(result["figures"], published_figures(result["protocol"]), title_of(method.name)))
+    print(f"records: {folder}")
+    if args.json:
+        write_json(args.json, result)
+    if args.csv:
+        write_csv(args.csv, [result])
+    if args.report:
+        write_report(args.report, result, baselines, clips, [method, *others], args.lr)
+        print(f"report: {args.report / 'index.html'}")
 
 
 def _make_method(args: argparse.Namespace, processes: Processes) -> Method:

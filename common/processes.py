@@ -1,4 +1,6 @@
 """This process among those that share a job: what torchrun, or another launcher, put into the environment."""
+import atexit
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -48,7 +50,7 @@ class Processes(NamedTuple):
         return self.rank == 0
 
     def join(self, backend: str = "gloo", timeout: timedelta | None = None) -> None:
-        """Connect the processes; all have to call it. Nothing to do for a process alone.
+        """Connect the processes until this one ends; all have to call it. Nothing to do for a process alone.
 
         Args:
             timeout: how long one may wait for another (None: torch's own limit).
@@ -68,6 +70,7 @@ class Processes(NamedTuple):
         except (RuntimeError, ValueError) as error:
             raise UserError(f"cannot reach the other processes at {os.environ['MASTER_ADDR']}:"
                             f"{os.environ['MASTER_PORT']}: {str(error).splitlines()[0]}") from error
+        atexit.register(_disconnect)
 
     def wait_for_all(self) -> None:
         """Return when all joined processes have called it."""
@@ -92,15 +95,17 @@ class Processes(NamedTuple):
             dist.all_gather_object(values, value)
         return next((value for value in values if value is not None), None)
 
-    def leave(self) -> None:
-        """Disconnect what `join` connected."""
-        import torch.distributed as dist
-        if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()
-
     def share(self, items: list[T]) -> list[T]:
         """This process's part of a list; neighbours stay together."""
         return items[len(items) * self.rank // self.count:len(items) * (self.rank + 1) // self.count]
+
+
+def _disconnect() -> None:
+    """However the process ends: the connection's threads would abort it if they were still there after Python."""
+    import torch.distributed as dist
+    with contextlib.suppress(RuntimeError):  # the others may be gone
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _environment() -> dict[str, str]:

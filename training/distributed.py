@@ -64,8 +64,6 @@ def _exchange() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        with contextlib.suppress(RuntimeError):
-            dist.destroy_process_group()  # or its threads, still waiting, may abort the process when it exits
         raise UserError("stopped, because another process of this training ended: see what it said "
                         f"({str(error).splitlines()[0]})") from error
 
