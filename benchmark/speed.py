@@ -37,7 +37,7 @@ from media.resize import reduce_bicubic
 from media.video.job import Options, VideoJob
 from model.checkpoint import load_model
 from model.loss import three_frame_loss
-from model.network import UPSCALE
+from model.network import UPSCALE, Network
 from model.predictor import Details, Predictor
 from model.prepare import DTYPES, prepare_for_inference, resolve_device
 from model.routing import BY_SELECTOR, Routing
@@ -50,8 +50,8 @@ MATRIX_SIZE = {"cuda": 8192, "cpu": 2048}  # of the product that the peak is mea
 def parse_arguments() -> argparse.Namespace:
     parser = cli.Parser(description=__doc__)
     parser.add_argument("--size", nargs="+", default=["160x96"], metavar="WxH", help="LR frame sizes")
-    parser.add_argument("--timesteps", type=positive_int, nargs="+", default=[3], metavar="N",
-                        help="timesteps at once of a pair (default 3)")
+    parser.add_argument("--timesteps", type=two_or_more, nargs="+", default=[3], metavar="N",
+                        help="timesteps of a pair at once, its own frames the first and the last of them (default 3)")
     parser.add_argument("--precision", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"],
                         help="arithmetic, one row for each (default fp32 bf16)")
     parser.add_argument("--scales", nargs="+", default=["1", "2", "4", "chosen"], metavar="S",
@@ -95,23 +95,28 @@ def pair_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
             width, height = parse_size(size)
             enlarged = UPSCALE * height, UPSCALE * width
             pixels = torch.cat([to_tensor(frame, device) for frame in moving_noise(2, height, width)])
-            times = torch.linspace(0, 1, count)[None].to(device)
+            between = torch.linspace(0, 1, count)[None, 1:-1].to(device)
             routing = BY_SELECTOR if choice == "chosen" else Routing(scale=int(choice))
             used: list[torch.Tensor] = []
 
             @torch.inference_mode()
-            def job(model=model, pixels=pixels, times=times, routing=routing, used=used, size=enlarged):
+            def job(model=model, pixels=pixels, between=between, routing=routing, used=used, size=enlarged):
                 working = model.padded(model.working_frames(pixels, size))
-                used[:] = model.predict(working, times, routing).scales
+                used[:] = model.predict(working, between, routing, ends=True).scales
 
             median, spread = timed(job, args.runs, device)
-            cost = model.multiply_adds(*enlarged, [[int(block[i]) for block in used] for i in range(count)],
-                                       [] if choice == "chosen" else model.scales_at(int(choice)))
-            work = 2 * cost.frame + cost.pair + sum(cost.timesteps)
+            work = work_of_pair(model, *enlarged, torch.stack(used, 1).tolist())
             yield {"network": model.name, "size": f"{enlarged[1]}x{enlarged[0]}", "timesteps": count,
                    "precision": precision, "device": device_name(device), "scales": choice, "compiled": args.compile,
                    **speed_of(median, spread, count, work, peak),
                    "parameters": sum(p.numel() for p in trained.parameters()), "peak_memory_mib": peak_memory(device)}
+
+
+def work_of_pair(model: Network, height: int, width: int, scales: list[list[int]]) -> float:
+    """Multiply-adds of a pair: of its own frames, the first and the last, and of those between, at each one's scales."""
+    between = scales[1:-1] if model.restores else scales
+    first, second = (model.multiply_adds(height, width, between, end) for end in (scales[0], scales[-1]))
+    return first.frame + second.frame + first.pair + sum(first.timesteps)
 
 
 def video_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
@@ -181,13 +186,13 @@ def train_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]
             model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
             optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
             inputs, targets = torch.rand(6, 6, 32, 32, device=device), torch.rand(6, 9, 128, 128, device=device)
-            times = torch.tensor([[0, 0.5, 1]], device=device).expand(6, 3)
+            halfway = torch.full((6, 1), 0.5, device=device)
             chosen = routing_of_step(routing, model.blocks, 18, 0, 0).part(0, 18, device)
 
-            def step(model=model, optimizer=optimizer, inputs=inputs, targets=targets, times=times, chosen=chosen,
+            def step(model=model, optimizer=optimizer, inputs=inputs, targets=targets, halfway=halfway, chosen=chosen,
                      precision=precision):
                 with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
-                    frames = model(*inputs.split(3, 1), times, chosen).frames
+                    frames = model(*inputs.split(3, 1), halfway, chosen, ends=True).frames
                 three_frame_loss(frames, targets).backward()
                 optimizer.step()
                 optimizer.zero_grad()
@@ -196,8 +201,7 @@ def train_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]
                    "device": device_name(device), "seconds": round(median, 3), "spread_percent": round(100 * spread, 1),
                    "peak_memory_mib": peak_memory(device)}
             if chosen.scales is not None:  # the selector not asked: the backward pass costs twice the forward pass
-                cost = model.multiply_adds(128, 128, chosen.scales[:, :3].T.tolist())
-                work = 3 * 6 * (2 * cost.frame + cost.pair + sum(cost.timesteps))
+                work = 3 * 6 * work_of_pair(model, 128, 128, chosen.scales[:, :3].T.tolist())
                 row["share_of_peak"] = round(2 * work / median / peak, 3)
             yield row
 
@@ -257,6 +261,13 @@ def moving_noise(count: int, height: int, width: int) -> list[np.ndarray]:
 def to_tensor(frame: np.ndarray, device: torch.device) -> torch.Tensor:
     """(1, 3, H, W) float32 in [0, 1] on the device."""
     return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+
+
+def two_or_more(text: str) -> int:
+    number = positive_int(text)
+    if number < 2:
+        raise ValueError
+    return number
 
 
 def parse_size(text: str) -> tuple[int, int]:

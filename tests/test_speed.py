@@ -50,6 +50,21 @@ def test_every_mode_runs_to_its_end(rows_of, mode, network, count, device, monke
         assert [row[name] > 0 for name in before_after.LOWER_IS_FASTER if name in row] == [True]
 
 
+@pytest.mark.parametrize("coarse", [True, False])
+def test_a_pairs_work_is_counted_at_the_scales_it_was_done_at(rows_of, monkeypatch, coarse):
+    """What the selector takes counts as what was asked for by hand, in restoring a pair's own frames as well."""
+    def network():
+        model = SAFASmall(**TINY)
+        torch.nn.init.zeros_(model.flow.selector.decide.weight)
+        torch.nn.init.constant_(model.flow.selector.decide.bias, -1.0 if coarse else 1.0)
+        return model
+
+    monkeypatch.setitem(SMALL, "safa_small", network)
+    chosen, given = rows_of("safa_small", "--size", "320x180", "--timesteps", "4", "--precision", "fp32",
+                            "--scales", "chosen", "4" if coarse else "1")
+    assert chosen["gmac"] == given["gmac"] > 1
+
+
 def test_the_loader_is_timed(rows_of):
     loader, reduction = rows_of("safa", "--data")
     assert loader["samples_per_s"] > 0 and reduction["ratio"] > 0
