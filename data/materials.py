@@ -14,6 +14,7 @@ from media.image import list_images
 _PROCEDURAL = 24   # how many textures there are without photos
 _SIZE = 512        # their side
 _HELD_OUT = 10     # every tenth photo is for validation
+_FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789&?abdeghkmqrsty"
 
 
@@ -84,6 +85,30 @@ def _texture(rng: np.random.Generator) -> np.ndarray:
             cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, rng.integers(0, 256, 3).tolist(),
                         -1 if rng.random() < 0.7 else 2, cv2.LINE_AA)
     return image
+
+
+def print_letters(image: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
+    """A copy of the image, HxWx3 uint8, with rows of letters on it in one colour, as on signs, shirts and vehicles.
+
+    Args:
+        pixels: of the image for each of the frame: capitals are 6 to 40 of the frame's high, but never higher than
+            half of the image.
+    """
+    printed, (height, width) = image.copy(), image.shape[:2]
+    font = int(rng.choice(_FONTS))
+    tall = min(pixels * np.exp(rng.uniform(np.log(6), np.log(40))), 0.5 * height)
+    thickness = max(1, round(tall * rng.uniform(0.06, 0.2)))
+    scale = cv2.getFontScaleFromHeight(font, max(1, round(tall)), thickness)
+    ground = image.reshape(-1, 3).mean(0)
+    colour = rng.integers(0, 256, 3)
+    if np.abs(colour - ground).max() < 80:  # hardly to be seen: as dark or as bright as can be instead
+        colour = np.full(3, 255 if ground.mean() < 128 else 0)
+    step = rng.uniform(1.4, 3) * tall
+    for bottom in np.arange(rng.uniform(1, 1.5) * tall, height, step):
+        text = "".join(rng.choice(list(_LETTERS + "   "), 3 + int(width / tall)))
+        start = int(rng.uniform(-0.3, 0.5) * width), int(bottom)
+        cv2.putText(printed, text, start, font, scale, colour.tolist(), thickness, cv2.LINE_AA)
+    return printed
 
 
 def draw_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from data.base import Dataset
 from data.layers import TEXELS, Layer, LayerPath, render, render_with_motion
-from data.materials import draw_mask, load_photos, make_textures
+from data.materials import draw_mask, load_photos, make_textures, print_letters
 from data.sample import Triplet
 
 _MOVE = (0.25, 60.0)    # range of motion over the window, pixels at a crop of 128; drawn evenly in its logarithm
@@ -63,18 +63,23 @@ class Synthetic(Dataset):
         turn, growth = _small_turn(rng), _small_growth(rng)
         path = LayerPath(rng.uniform(-0.2, 0.2, 2) * crop, camera, _bow(camera, rng), rng.normal(0, 0.15), turn,
                          _zoom(rng), growth)
-        layers = [Layer(self._patch(2 * crop, rng), None, path, _bend(crop, rng) if rng.random() < 0.3 else None)]
+        ground = self._patch(2 * crop, rng)
+        if rng.random() < 0.1:
+            ground = print_letters(ground, TEXELS, rng)
+        layers = [Layer(ground, None, path, _bend(crop, rng) if rng.random() < 0.3 else None)]
         for _ in range(int(rng.choice(5, p=[0.25, 0.3, 0.2, 0.15, 0.1]))):
             move = camera + (0 if rng.random() < 0.2 else self._move(rng))
             move *= min(1, self._motion[1] / max(np.hypot(*move), 1e-6))
             path = LayerPath(rng.uniform(-0.5, 0.5, 2) * crop, move, _bow(move, rng), rng.normal(0, 0.3),
                              turn + 2 * _small_turn(rng), _zoom(rng), growth + 2 * _small_growth(rng))
             texture = self._patch(int(crop * np.exp(rng.uniform(np.log(0.25), np.log(1.1)))), rng)
-            if rng.random() < 0.2:
+            if plain := rng.random() < 0.2:
                 texture = np.full_like(texture, rng.integers(0, 256, 3))
             elif rng.random() < 0.5:
                 gain, offset = rng.uniform(0.5, 1.3), rng.uniform(-50, 50)
                 texture = cv2.convertScaleAbs(texture, alpha=gain, beta=max(offset, 0) if gain < 1 else 0)
+            if rng.random() < (0.7 if plain else 0.3):
+                texture = print_letters(texture, TEXELS, rng)
             height, width = texture.shape[:2]
             layers.append(Layer(texture, draw_mask(height, width, rng), path,
                                  _bend(crop, rng) if rng.random() < 0.15 else None))

@@ -5,6 +5,7 @@ import pytest
 
 from common.errors import UserError
 from data.layers import Layer, LayerPath, render, render_with_motion
+from data.materials import print_letters
 from data.motion import Motion, estimate_motion, reduce_motion
 from data.sample import Triplet, augment_triplet, make_sample
 from dataset import TrainingStream, open_dataset
@@ -90,6 +91,21 @@ def test_frames_are_as_sharp_as_the_photo_reduced():
     for middle in ((0.25, 0), (0.25, 0.25), (0.5, 0.1)):
         moved = render([Layer(photo, None, path(middle=middle), None)], 0.5, 64).astype(float)
         assert 0.9 < moved.std() / detail < 1.1, "white noise is all fine detail: blur would take most of it"
+
+
+@pytest.mark.parametrize("pixels", [1.0, 2.0])
+def test_letters_are_as_high_as_said_and_can_be_seen(pixels):
+    ground, heights = np.full((400, 300, 3), (60, 90, 120), np.uint8), []
+    for seed in range(40):
+        printed = print_letters(ground, pixels, np.random.default_rng(seed))
+        inked = (printed != ground).any((1, 2))
+        rows = np.flatnonzero(np.diff(np.concatenate(([0], inked, [0]))))  # where a row of letters begins and ends
+        heights += [end - begin for begin, end in zip(rows[::2], rows[1::2]) if begin and end < len(inked)]
+        contrast = np.abs(printed.astype(int) - ground).max(2)
+        assert contrast.max() >= 80, "ink that is there can be told from the ground"
+    # Capitals from 6 to 40 pixels of the frame; lower case hangs below the line, and a stroke has its own width.
+    assert 0.8 * 6 * pixels < min(heights) < 12 * pixels and 20 * pixels < max(heights) < 1.7 * 40 * pixels
+    assert (ground == (60, 90, 120)).all(), "a texture is shared by many scenes"
 
 
 def test_a_single_layers_flow_is_its_translation():
