@@ -91,8 +91,8 @@ def print_letters(image: np.ndarray, pixels: float, rng: np.random.Generator) ->
     """A copy of the image, HxWx3 uint8, with rows of letters on it in one colour, as on signs, shirts and vehicles.
 
     Args:
-        pixels: of the image for each of the frame: capitals are 6 to 40 of the frame's high, but never higher than
-            half of the image.
+        pixels: of the image for each of the frame: capitals are about 6 to 40 of the frame's high, as OpenCV scales its
+            font, but not higher than half of the image.
     """
     printed, (height, width) = image.copy(), image.shape[:2]
     font = int(rng.choice(_FONTS))
@@ -103,7 +103,7 @@ def print_letters(image: np.ndarray, pixels: float, rng: np.random.Generator) ->
     colour = rng.integers(0, 256, 3)
     if np.abs(colour - ground).max() < 80:  # hardly to be seen: as dark or as bright as can be instead
         colour = np.full(3, 255 if ground.mean() < 128 else 0)
-    step = rng.uniform(1.4, 3) * tall
+    step = rng.uniform(1.9, 3) * tall
     for bottom in np.arange(rng.uniform(1, 1.5) * tall, height, step):
         text = "".join(rng.choice(list(_LETTERS + "   "), 3 + int(width / tall)))
         start = int(rng.uniform(-0.3, 0.5) * width), int(bottom)
