@@ -6,6 +6,8 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.requirements-installed
 DEMO := output/demo
 PIP := $(PYTHON) -m pip --disable-pip-version-check
+# A worker for each core, of one thread: most tests are small, or wait for processes that they start.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 # Measured on Linux with PyTorch 2.14, and 2.13+cpu; what pip keeps in its cache is counted as disk space.
 BUILD := $(or $(TORCH),$(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),CUDA,cpu))
@@ -35,10 +37,10 @@ demo: venv
 	$(PYTHON) -m demo.show $(DEMO)
 
 test: venv
-	$(PYTHON) -m pytest -q -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: venv
-	$(PYTHON) -m pytest -q -m slow
+	$(PYTEST) -m slow
 
 lint: venv
 	$(PYTHON) -m ruff check .
