@@ -4,24 +4,23 @@
 
 PSNR is of the frames that all results hold (as in `benchmark.compare`). Multiply-adds are those of the results: of the
 network's convolutions, for each frame, at the scales that its selector chose. Time is measured now, all methods in one
-run, on frames of one size: a video to twice its frames, each input frame encoded once, median of warm runs, divided by
-the frames that come out. Results of `benchmark.score` have neither, unless --cost says what they cost; without a figure
-a method is a level to beat.
+run, on frames of one size: a short video to twice its frames as `benchmark.speed --video` has it, median of warm runs,
+divided by the frames that come out. Results of `benchmark.score` have neither, unless --cost says what they cost;
+without a figure a method is a level to beat.
 """
-import statistics
-import time
+import itertools
 from pathlib import Path
 
-import cv2
-import numpy as np
+import torch
 
 from benchmark.baseline import BASELINES
-from benchmark.clips import FACTOR, Clip, LoadedClip, Source, Target
+from benchmark.clips import FACTOR
 from benchmark.compare import align, labels_of, read_result
 from benchmark.methods import BaselineMethod, Method, NetworkMethod
 from benchmark.plot import scatter_plot, side_by_side
 from benchmark.protocol import hardware, versions
 from benchmark.results import write_json
+from benchmark.speed import VIDEO_FRAMES, moving_noise, timed
 from common import cli
 from common.errors import UserError
 from common.files import atomic_path
@@ -51,21 +50,17 @@ def remake(result: dict, path: Path) -> Method | None:
 
 def seconds_per_frame(method: Method, width: int, height: int, runs: int) -> float:
     """Median time for a frame of a video, at `width` x `height` low resolution, whose frames are doubled."""
-    random = np.random.default_rng(0)
-    noise = random.integers(0, 256, (height // 4 + 8, width // 4 + 8, 3)).astype(np.uint8)
-    texture = cv2.resize(noise, (width + 32, height + 32), interpolation=cv2.INTER_CUBIC)
-    true = np.zeros((height * FACTOR, width * FACTOR, 3), np.uint8)
-    frames = [np.ascontiguousarray(texture[shift:shift + height, 2 * shift:2 * shift + width]) for shift in range(16)]
-    taken = []
-    for run in range(runs + 1):
-        # The next frame under a new name, so that it is encoded, and the one before it is not.
-        sources = Path(str(run)), Path(str(run + 1))
-        targets = tuple(Target(0, t, place, place, "", sources[0]) for place, t in enumerate(TIMESTEPS))
-        inputs: dict[Source, np.ndarray] = {source: frames[int(source.name) % len(frames)] for source in sources}
-        start = time.perf_counter()
-        method.predict(LoadedClip(Clip("", "", sources, targets), inputs, [true] * len(TIMESTEPS)))
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken[1:]) / len(TIMESTEPS)  # the first one was cold
+    frames = moving_noise(VIDEO_FRAMES, height, width)
+
+    def double() -> None:
+        if isinstance(method, NetworkMethod):
+            for _ in method.predictor.stream(frames, lambda pair: TIMESTEPS, FACTOR):
+                pass
+        else:
+            for first, second in itertools.pairwise(frames):
+                BASELINES[method.name].between(first, second, TIMESTEPS, (FACTOR * height, FACTOR * width))
+
+    return timed(double, runs, torch.device(method.device))[0] / (len(TIMESTEPS) * (VIDEO_FRAMES - 1))
 
 
 def size(text: str) -> tuple[int, int]:

@@ -64,6 +64,7 @@ def line_plot(series: Mapping[str, Series], x_label: str, description: str) -> s
 
 Points = dict[str, tuple[float | None, float]]
 SCATTER_WIDTH, SCATTER_HEIGHT, MARGIN = 460, 320, 56
+LETTER = 6.5  # wide, in the mean, at 12 pixels high
 SCATTER_STYLE = """
 svg { font: 12px system-ui, sans-serif; background: #fff; } .grid { stroke: #e3e0d8; } .tick { fill: #5d636e; }
 .point { fill: #1f5eff; } .front { fill: none; stroke: #1f5eff; stroke-width: 1.5; } .title { font-weight: 600; }
@@ -121,8 +122,10 @@ def scatter_plot(points: Points, title: str, x_label: str, y_label: str) -> str:
         parts.append(f'<line class="level" x1="{MARGIN}" x2="{right}" y1="{y_of(y)}" y2="{y_of(y)}"/>'
                      f'<text class="label" x="{MARGIN + 4}" y="{y_of(y) - 5}">{escape(name)}</text>')
     for name, (x, y) in placed.items():
+        fits = x_of(x) + 9 + LETTER * len(name) <= right
+        side, place = ("label", x_of(x) + 9) if fits else ("label end", x_of(x) - 9)
         parts.append(f'<circle class="point" cx="{x_of(x)}" cy="{y_of(y)}" r="4.5"/>'
-                     f'<text class="label" x="{x_of(x) + 9}" y="{y_of(y) + 4}">{escape(name)}</text>')
+                     f'<text class="{side}" x="{place}" y="{y_of(y) + 4}">{escape(name)}</text>')
     return (f'<svg viewBox="0 0 {SCATTER_WIDTH} {SCATTER_HEIGHT}" width="{SCATTER_WIDTH}" height="{SCATTER_HEIGHT}">'
             + "".join(parts) + "</svg>")
 

@@ -7,11 +7,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tiny_networks import TINY
 
 from benchmark import pareto, vid4
+from benchmark.methods import NetworkMethod
 from benchmark.plot import pareto_front, scatter_plot, side_by_side
+from benchmark.speed import VIDEO_FRAMES
 from common.errors import UserError
-from model import SAFA
+from model import SAFA, Predictor, SAFASmall
 from model.checkpoint import save_model
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -33,6 +36,25 @@ def test_points_lie_where_they_are():
     level = next(line for line in tree.iter(f"{SVG}line") if line.get("class") == "level")
     assert float(level.get("y1")) == pytest.approx(y[1])
     assert "a & b" in [text.text for text in tree.iter(f"{SVG}text")]
+
+
+def test_names_stay_inside():
+    tree = ElementTree.fromstring(side_by_side([scatter_plot(
+        {"a": (1.0, 22), "a name of many letters, at the right end": (10.0, 23)}, "title", "GMAC", "dB")]))
+    label = next(text for text in tree.iter(f"{SVG}text") if text.text and text.text.startswith("a name"))
+    assert label.get("class") == "label end" and float(label.get("x")) > 5 * len(label.text)
+    assert next(text for text in tree.iter(f"{SVG}text") if text.text == "a").get("class") == "label"
+
+
+def test_a_video_is_timed_in_which_each_frame_is_restored_once():
+    torch.manual_seed(0)
+    predictor = Predictor(SAFASmall(**TINY), device="cpu", precision="fp32")
+    restored, between, restore, interpolate = [], [], predictor.model.restore, predictor.model.interpolate
+    predictor.model.restore = lambda frames, *rest: restored.append(len(frames)) or restore(frames, *rest)
+    predictor.model.interpolate = lambda *inputs: between.append(inputs[4].numel()) or interpolate(*inputs)
+    assert pareto.seconds_per_frame(NetworkMethod(predictor), 16, 16, runs=1) > 0
+    runs = 1 + 2  # two are to warm up
+    assert sum(restored) == runs * VIDEO_FRAMES and sum(between) == runs * (VIDEO_FRAMES - 1)
 
 
 def test_command(monkeypatch, tmp_path):
