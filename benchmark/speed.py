@@ -113,7 +113,7 @@ def pair_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
 
 
 def work_of_pair(model: Network, height: int, width: int, scales: list[list[int]]) -> float:
-    """Multiply-adds of a pair: of its own frames, the first and the last, and of those between, at its own scales."""
+    """Multiply-adds of a pair at each frame's scales: its own frames come first and last, the rest lies between."""
     between = scales[1:-1] if model.restores else scales
     first, second = (model.multiply_adds(height, width, between, end) for end in (scales[0], scales[-1]))
     return first.frame + second.frame + first.pair + sum(first.timesteps)
