@@ -83,7 +83,7 @@ class SAFASmall(Network):
                                         *compare(own, warped, mixed, UPSCALE, feature.dtype)),
                                        first_convolution(self.decoder).in_channels))
         frames = mixed.add_(F.pixel_shuffle(residual, UPSCALE)).clamp_(0, 1)
-        return Prediction(frames, large[:, :4], mask, used, flows, None if bits is None else self._effort(*bits))
+        return Prediction(frames, large[:, :4], mask, used, flows, self._effort(bits))
 
     def interpolate(self, frames0: torch.Tensor, frames1: torch.Tensor, features0: torch.Tensor,
                     features1: torch.Tensor, timesteps: torch.Tensor, routing: Routing = BY_SELECTOR) -> Prediction:
@@ -92,8 +92,7 @@ class SAFASmall(Network):
         large = at_output_resolution(exact_at_ends(state, timesteps))
         mask = torch.sigmoid(large[:, MASK])
         warped0, warped1 = warp_frames(frames0, frames1, large)
-        return Prediction(torch.lerp(warped1, warped0, mask), large[:, :4], mask, used, flows,
-                          None if bits is None else self._effort(*bits))
+        return Prediction(torch.lerp(warped1, warped0, mask), large[:, :4], mask, used, flows, self._effort(bits))
 
     def _parted(self, encoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features, dense as convolutions want them, and detail."""
@@ -134,8 +133,11 @@ class SAFASmall(Network):
             costs.append(at_full / scale**2)
         return costs
 
-    def _effort(self, fine: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
-        """See `Prediction.effort`, from the selector's bits (N,)."""
+    def _effort(self, bits: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor | None:
+        """See `Prediction.effort`, from the selector's bits (fine, half), (N,) each; none where it does not train."""
+        if bits is None:
+            return None
+        fine, half = bits
         at_full, at_half = (sum(cost for cost, (at, _) in zip(self._block_costs(), BLOCKS) if at == scale)
                             for scale in (1, 2))
         return half * (at_half + fine * at_full) / (at_half + at_full)
