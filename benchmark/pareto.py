@@ -20,13 +20,11 @@ from benchmark.methods import BaselineMethod, Method, NetworkMethod
 from benchmark.plot import scatter_plot, side_by_side
 from benchmark.protocol import hardware, versions
 from benchmark.results import write_json
-from benchmark.speed import VIDEO_FRAMES, moving_noise, timed
+from benchmark.speed import TWICE, VIDEO_FRAMES, double, moving_noise, timed
 from common import cli
 from common.errors import UserError
 from common.files import atomic_path
 from model.settings import InferenceSettings
-
-TIMESTEPS = (0.0, 0.5)
 
 
 def remake(result: dict, path: Path) -> Method | None:
@@ -52,15 +50,14 @@ def seconds_per_frame(method: Method, width: int, height: int, runs: int) -> flo
     """Median time for a frame of a video, at `width` x `height` low resolution, whose frames are doubled."""
     frames = moving_noise(VIDEO_FRAMES, height, width)
 
-    def double() -> None:
+    def job() -> None:
         if isinstance(method, NetworkMethod):
-            for _ in method.predictor.stream(frames, lambda pair: TIMESTEPS, FACTOR):
-                pass
+            double(method.predictor, frames)
         else:
             for first, second in itertools.pairwise(frames):
-                BASELINES[method.name].between(first, second, TIMESTEPS, (FACTOR * height, FACTOR * width))
+                BASELINES[method.name].between(first, second, TWICE, (FACTOR * height, FACTOR * width))
 
-    return timed(double, runs, torch.device(method.device))[0] / (len(TIMESTEPS) * (VIDEO_FRAMES - 1))
+    return timed(job, runs, torch.device(method.device))[0] / (len(TWICE) * (VIDEO_FRAMES - 1))
 
 
 def size(text: str) -> tuple[int, int]:
