@@ -30,8 +30,8 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         split: "train" or "val".
         crop: side of the samples in pixels, a multiple of 4; None: whole frames.
         list_file: names of the clips to use, one per line; None: the dataset's own list for `split`.
-        gap: distance between the input frames, at least 2; several: each sample draws one. None: 8, and
-            for `vimeo90k` 6, its whole septuplet.
+        gap: of recorded frames, the distance between the inputs, at least 2; several: each sample draws one. None: 8,
+            and for `vimeo90k` 6, its whole septuplet.
         photos: of `photos`, and of `synthetic` for its textures: a folder of images, or several.
         skip_corrupt: skip and count samples with unreadable frames instead of raising.
         reduce: `folder` only: reduce the frames by this factor first.
@@ -46,7 +46,7 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         raise UserError(f"split {split!r}: use train or val")
     if name in GENERATED:
         folders = [Path(folder) for folder in ([photos] if isinstance(photos, (str, Path)) else photos or ())]
-        return GENERATED[name](crop or _WHOLE_GENERATED, split, folders, 8 if gap is None else gap, val_photos or ())
+        return GENERATED[name](crop or _WHOLE_GENERATED, split, folders, val_photos or ())
     if name not in NAMES:
         raise UserError(f"no dataset is called {name!r}: use one of {', '.join(NAMES)}")
     if root is None:

@@ -2,7 +2,7 @@
 
 The three frames are cut out of one photograph at places whole pixels apart. Nothing is interpolated, so they are as
 sharp as it is, and the motion between them is exact. A whole pixel is a quarter of a low-resolution one, so the two
-inputs see the scene sampled at different places.
+inputs see the scene sampled at different places, and each can tell the other something new.
 """
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,19 +16,20 @@ from data.materials import load_photos
 from data.motion import Motion, inside, pixel_grid, still_motion
 from data.sample import Triplet
 
-_LONGEST = 16         # pixels of motion over the window, along each axis
-_REDUCE = (1.0, 2.0)  # a photograph's pixels per pixel of the frame
+_LONGEST = 16          # pixels of motion over the window, along each axis
+_STEPS = (2, 3, 5, 7)  # of the camera over the window: with 4 or 8 it would always go by whole low-resolution pixels
+_REDUCE = (1.0, 2.0)   # a photograph's pixels per pixel of the frame
 
 
 class Photos(Dataset):
     """A photograph seen by a camera that moves in a straight line, at most 16 pixels along each axis.
 
+    It goes by 2, 3, 5 or 7 steps of whole pixels; timesteps are k / steps, k uniform in 1..steps-1.
+
     Args:
         crop: side of the frames in pixels.
         split: "train" or "val".
         photos: folders of images.
-        gap: steps of the camera from the first frame to the last, by whole pixels each; several: drawn per sample.
-            Timesteps are k / gap, k uniform in 1..gap-1. With more than 16 the camera stands still.
         val_photos: name patterns of photos for "val" alone, see `data.materials.load_photos`.
 
     Raises:
@@ -37,12 +38,11 @@ class Photos(Dataset):
 
     crop: int  # never None here
 
-    def __init__(self, crop: int, split: str = "train", photos: Sequence[Path] = (), gap: int | Sequence[int] = 8,
+    def __init__(self, crop: int, split: str = "train", photos: Sequence[Path] = (),
                  val_photos: Sequence[str] = ()) -> None:
         super().__init__(crop)
         if not photos:
             raise UserError("the dataset photos is made of your photographs: name their folders with --photos")
-        self._gaps = [gap] if isinstance(gap, int) else list(gap)
         self._side = crop + _LONGEST  # of what the camera can see on its way
         self._photos = load_photos(tuple(photos), split, tuple(val_photos))
         smallest = min(min(photo.shape[:2]) for photo in self._photos)
@@ -54,15 +54,15 @@ class Photos(Dataset):
         return len(self._photos)
 
     def triplet(self, index: int, rng: np.random.Generator, augment: bool, motion: bool = False) -> Triplet:
-        gap = int(rng.choice(self._gaps))
-        k = int(rng.integers(1, gap))
-        step = rng.integers(-(_LONGEST // gap), _LONGEST // gap + 1, 2)  # of the camera, (x, y) in pixels
+        steps = int(rng.choice(_STEPS))
+        k = int(rng.integers(1, steps))
+        step = rng.integers(-(_LONGEST // steps), _LONGEST // steps + 1, 2)  # of the camera, (x, y) in pixels
         scene = self._scene(self._photos[index], rng)
-        way = gap * step
+        way = steps * step
         start = rng.integers(np.maximum(0, -way), self._side - self.crop - np.maximum(0, way), endpoint=True)
-        places = [start + steps * step for steps in (0, k, gap)]
+        places = [start + taken * step for taken in (0, k, steps)]
         frames = np.stack([scene[y:y + self.crop, x:x + self.crop] for x, y in places])
-        return Triplet(frames, k / gap, self._motion(places) if motion else None)
+        return Triplet(frames, k / steps, self._motion(places) if motion else None)
 
     def _scene(self, photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A square of the photograph, reduced by a factor drawn at random, half of them turned by a right angle."""

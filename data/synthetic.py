@@ -16,17 +16,17 @@ from data.sample import Triplet
 
 _MOVE = (0.25, 60.0)    # range of motion over the window, pixels at a crop of 128; drawn evenly in its logarithm
 _REDUCE = (2.0, 3.2)    # a photograph's pixels per pixel of the frame: it is sharper than it was itself
+_STEPS = 8              # moments of the window that may be asked for
 _EPOCH = 10000
 
 
 class Synthetic(Dataset):
-    """Generated scenes; no data is needed.
+    """Generated scenes; no data is needed. Timesteps are k / 8, k uniform in 1..7, as in windows of 240 fps videos.
 
     Args:
         crop: side of the frames in pixels.
         split: "val" uses other textures than "train".
         photos: folders of images to take textures from; none: procedural textures.
-        gap: timesteps are k / gap, k uniform in 1..gap-1, as those of recorded windows are.
         val_photos: name patterns of photos for "val" alone, see `data.materials.load_photos`.
         motion: (least, most) motion over the window in pixels, camera and layers alike; None: from hardly any to
             half the frame, and some cameras stand still.
@@ -35,13 +35,11 @@ class Synthetic(Dataset):
 
     crop: int  # never None here
 
-    def __init__(self, crop: int, split: str = "train", photos: Sequence[Path] = (), gap: int | Sequence[int] = 8,
+    def __init__(self, crop: int, split: str = "train", photos: Sequence[Path] = (),
                  val_photos: Sequence[str] = (), motion: tuple[float, float] | None = None,
                  length: int = _EPOCH) -> None:
         super().__init__(crop)
-        if not isinstance(gap, int):
-            gap = max(gap)
-        self._gap, self._length, self._still = gap, length, 0.15 if motion is None else 0.0
+        self._length, self._still = length, 0.15 if motion is None else 0.0
         self._motion: tuple[float, ...] = motion or tuple(length * crop / 128 for length in _MOVE)
         self._textures = load_photos(tuple(photos), split, tuple(val_photos)) if photos else make_textures(split)
 
@@ -49,7 +47,7 @@ class Synthetic(Dataset):
         return self._length
 
     def triplet(self, index: int, rng: np.random.Generator, augment: bool, motion: bool = False) -> Triplet:
-        timestep = int(rng.integers(1, self._gap)) / self._gap
+        timestep = int(rng.integers(1, _STEPS)) / _STEPS
         layers = self.scene(rng)
         if motion:
             frames, flow = render_with_motion(layers, timestep, self.crop)

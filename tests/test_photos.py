@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 
 def test_frames_are_the_photograph_shifted_by_whole_pixels_as_the_motion_says(folder):
-    data = open_dataset("photos", None, crop=32, photos=folder, gap=(2, 4, 8, 32))
+    data = open_dataset("photos", None, crop=32, photos=folder)
     timesteps, longest = set(), 0.0
     rows, columns = np.mgrid[:32, :32]
     for seed in range(60):
@@ -35,7 +35,16 @@ def test_frames_are_the_photograph_shifted_by_whole_pixels_as_the_motion_says(fo
         to_end = motion.flow[:, 2:, 0, 0]
         np.testing.assert_allclose(to_end[1], to_end[0] * (1 - timestep), atol=1e-4)  # the camera is steady
         longest = max(longest, np.abs(to_end[0]).max())
-    assert longest == 16 and {0.25, 0.5, 0.75, 0.125} <= timesteps and min(timesteps) < 0.1
+    assert longest == 16 and timesteps == {k / steps for steps in (2, 3, 5, 7) for k in range(1, steps)}
+
+
+def test_the_inputs_of_a_training_lie_at_every_fraction_of_a_low_resolution_pixel(folder):
+    """Shifted by whole low-resolution pixels they would be the same samples, and the one no help to the other."""
+    data = open_mixture(dataset_specs(["photos"], [], gap=[2, 4, 8], photos=[folder]), "train", 32)
+    rngs = [np.random.default_rng(seed) for seed in range(300)]
+    ways = np.array([data.triplet(0, rng, True, motion=True).motion.flow[0, 2:, 0, 0] for rng in rngs])
+    places, counts = np.unique(ways % 4, axis=0, return_counts=True)
+    assert len(places) == 16 and counts.max() < 100
 
 
 def test_a_photograph_that_just_fits_is_taken_as_it_is(tmp_path):
