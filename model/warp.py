@@ -63,8 +63,9 @@ def sample_means(images: torch.Tensor, x: torch.Tensor, y: torch.Tensor, owner: 
     # what PyTorch's embedding bag computes. On a CPU that is several times faster than `grid_sample`; on a GPU it
     # keeps type and layout, which `grid_sample` does not, and its gradients are the same in each run.
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
-    left = x.detach().floor().clamp_(max=max(width - 2, 0))
-    top = y.detach().floor().clamp_(max=max(height - 2, 0))
+    # A position that is not a number stays one in the shares, which make the mean no number either; it has no row.
+    left = x.detach().floor().clamp_(max=max(width - 2, 0)).nan_to_num_()
+    top = y.detach().floor().clamp_(max=max(height - 2, 0)).nan_to_num_()
     number = torch.arange(together, device=x.device, dtype=torch.int32)
     first_row = owner.int().view(-1, 1, 1, 1, 1) * (height * width * together) + number[:, None]
     first_row = first_row.add(torch.add(left, top, alpha=width).int(), alpha=together)
@@ -98,11 +99,14 @@ def _grid_sample(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor, owner: t
         image = image.expand(x.shape[0], -1, -1, -1)
     elif image.shape[0] != x.shape[0]:
         image = image.index_select(0, owner)
-    outside = "border"
+    outside, lost = "border", None
     if grid.device.type == "mps":
         grid, outside = clamped(grid), "zeros"
+    if grid.requires_grad:  # on a CPU the gradient at a position that is not a number would be written anywhere
+        lost = grid.detach().isnan().any(-1)[:, None]
+        grid = grid.nan_to_num()
     sampled = F.grid_sample(image.to(grid.dtype), grid, mode="bilinear", padding_mode=outside, align_corners=True)
-    return sampled.to(image.dtype)
+    return (sampled if lost is None else sampled.masked_fill(lost, torch.nan)).to(image.dtype)
 
 
 def clamped(grid: torch.Tensor) -> torch.Tensor:

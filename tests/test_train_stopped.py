@@ -19,6 +19,7 @@ from common.errors import UserError
 from model import SAFA, load_model
 from model.checkpoint import save_model
 from training.monitor import Monitor
+from training.sanity import MOST_IN_A_ROW
 from training.state import open_output, read_state, restore, save_state, saved_states
 from training.stopping import StopRequest
 
@@ -283,3 +284,8 @@ def test_second_interrupt_ends_at_once(monkeypatch):
     finally:
         for name, handler in kept.items():
             signal.signal(name, handler)
+
+
+def test_rate_that_sends_flows_out_of_all_numbers_ends_the_training_in_one_line(monkeypatch, tmp_path):
+    with pytest.raises(UserError, match=f"{MOST_IN_A_ROW} steps in a row.*--lr"):
+        run(monkeypatch, tmp_path, "--network", "safa_small", "--max_steps", "20", "--lr", "1e25", "--routing", "full")

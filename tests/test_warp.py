@@ -118,3 +118,20 @@ def test_enlarging_keeps_a_ramp():
     ramp = torch.arange(8.0).expand(1, 1, 8, 8)
     inside = enlarge(ramp, 2)[0, 0, 0, 1:-1]
     assert torch.allclose(inside.diff(), torch.full((13,), 0.5), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+def test_flow_that_is_not_a_number_spoils_its_own_pixels_alone(channels):
+    """Forward and backward: the process goes on, and a loss of it is no number, by which a training skips the step."""
+    torch.manual_seed(0)
+    image, flow = torch.rand(1, channels, 8, 8, requires_grad=True), torch.randn(1, 2, 8, 8)
+    whole = backward_warp(image.detach(), flow)
+    broken = flow.clone()
+    broken[0, 0, 2, 3] = broken[0, 1, 5, 1] = float("nan")
+    broken.requires_grad_()
+    found = backward_warp(image, broken)
+    spoilt = torch.zeros(8, 8, dtype=torch.bool)
+    spoilt[2, 3] = spoilt[5, 1] = True
+    assert found[..., spoilt].isnan().all() and torch.equal(found[..., ~spoilt], whole[..., ~spoilt])
+    found.sum().backward()
+    assert broken.grad[..., ~spoilt].isfinite().all()
