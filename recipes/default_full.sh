@@ -5,6 +5,9 @@
 # generated scenes. Both are named in the weights' card, model/weights/README.md. Stopped? The same command goes on.
 # With GPUs at hand, recipes/safa_adobe240.txt is the better way.
 set -e
+# A stopped stage saves and ends well: without these the next one would begin from half-trained weights.
+trap "exit 130" INT
+trap "exit 143" TERM
 cd "$(dirname "$0")/.."
 clips=$1 photos=$2 output=$3
 # Usage: train STAGE STAGE_BEFORE OPTIONS; 0 before: from nothing.

@@ -4,6 +4,9 @@
 # CLIPS: a folder of videos, or a packed cache of them (dataset.py pack CLIPS --reduce 2); PHOTOS: of images for the
 # generated scenes. Both are named in the weights' card, model/weights/README.md. Stopped? The same command goes on.
 set -e
+# A stopped stage saves and ends well: without these the next one would begin from half-trained weights.
+trap "exit 130" INT
+trap "exit 143" TERM
 cd "$(dirname "$0")/.."
 train() { ${PYTHON:-python3} train.py --data "$clips" --photos "$photos" --resume "$@"; }
 clips=$1 photos=$2 output=$3

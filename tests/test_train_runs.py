@@ -2,6 +2,8 @@
 import json
 import os
 import shlex
+import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -85,6 +87,20 @@ def test_default_weights_are_made_by_one_command(script, tmp_path):
     assert len(read) > 1 and all(args.resume for args in read)
     for before, after in zip(read, read[1:]):
         assert after.init == str(before.output / "last.safetensors")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("shell", [shell for shell in ("sh", "bash") if shutil.which(shell)])
+def test_stopped_stage_is_not_built_upon(shell, number, tmp_path):
+    """Ctrl-C and managers of jobs signal the script too; train.py saves and ends with code 0, as the stub does."""
+    stub = tmp_path / "python"
+    stub.write_text(f"#!/bin/sh\necho stage\nkill -{int(number)} $PPID\n")
+    stub.chmod(0o755)
+    for script in ("default_small.sh", "default_full.sh"):
+        done = subprocess.run([shell, ROOT / "recipes" / script, "clips", "photos", tmp_path], text=True,
+                              env={**os.environ, "PYTHON": str(stub)}, capture_output=True,
+                              preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
+        assert (done.stdout, done.returncode) == ("stage\n", 128 + number)
 
 
 def test_warm_up_longer_than_the_training_is_said(monkeypatch, tmp_path, capsys):
