@@ -82,7 +82,18 @@ def save_model(model: Network, path: str | Path, metadata: dict[str, str] | None
              for name, tensor in model.state_dict().items()}
     header = {"network": model.name, "settings": json.dumps(model.settings), **(metadata or {})}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(state, header))  # written by safetensors itself, others could not read the file
+        temporary.write_bytes(_in_order(save(state, header)))  # save_file's can be read by its owner alone
+
+
+def _in_order(file: bytes) -> bytes:
+    """The bytes of a .safetensors with its header's keys sorted: safetensors writes its strings in random order.
+
+    The header is the length of a JSON text, 8 bytes, and that text, padded with spaces to a multiple of 8.
+    """
+    end = 8 + int.from_bytes(file[:8], "little")
+    text = json.dumps(json.loads(file[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def weights_hash(model: Network) -> str:

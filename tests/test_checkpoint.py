@@ -1,9 +1,11 @@
 """Weights in and out of files, and what is said of files that are no weights."""
+import json
 import os
 import pickle
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors import safe_open
 
@@ -42,6 +44,21 @@ def test_round_trip_keeps_weights_and_architecture(small, tmp_path):
     save_model(small, tmp_path / "half" / "w.safetensors", dtype=torch.float16)
     assert os.path.getsize(tmp_path / "half" / "w.safetensors") < 0.6 * os.path.getsize(tmp_path / "w.safetensors")
     assert next(load_model(tmp_path / "half").parameters()).dtype == torch.float32
+
+
+def test_same_weights_are_the_same_bytes_as_safetensors_wrote_them_but_for_the_order(small, tmp_path):
+    strings = {name: name for name in ("steps", "run", "größe", *"abcdef")}
+    for number in range(3):
+        save_model(small, tmp_path / f"{number}.safetensors", strings)
+    first, *others = (path.read_bytes() for path in tmp_path.iterdir())
+    assert others == [first] * 2
+    state = {name: tensor.contiguous() for name, tensor in small.state_dict().items()}
+    theirs = safetensors.torch.save(state, strings | {"network": small.name, "settings": json.dumps(small.settings)})
+    headers, data = zip(*((json.loads(file[8:end]), file[end:]) for file in (first, theirs)
+                          for end in [8 + int.from_bytes(file[:8], "little")]))
+    assert headers[0] == headers[1] and data[0] == data[1]
+    assert (len(first) - len(data[0])) % 8 == 0
+    assert same_weights(load_model(tmp_path / "0.safetensors"), small)
 
 
 @pytest.mark.parametrize("prefix", ["module.", ""])
