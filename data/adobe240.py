@@ -3,12 +3,13 @@
 The field's layout is `frame/<train|valid|test>/<video>/<number>.png`, numbered from 0, and one list of
 videos per split; `<video>/<number>.png` right in the folder, as `dataset.py prepare` writes it, is read too.
 """
+import contextlib
 import os
 from pathlib import Path
 
 from common.errors import UserError
 from data.frames import FrameFolder
-from data.lists import check_names, choose, find_list, read_list
+from data.lists import check_names, choose, find_list, left_to_train, read_list
 from data.packed import PackedClip, is_packed, open_packed
 from data.windows import Windows, check_gaps, every_window
 from media.image import is_image
@@ -20,14 +21,23 @@ SOURCE = ("it is published in the folder data/ of github.com/Picsart-AI-Research
 
 
 def open_adobe240(root: Path, split: str, crop: int | None, list_file: Path | None = None,
-                  gap: int | tuple[int, ...] = 8, skip_corrupt: bool = False) -> Windows:
+                  gap: int | tuple[int, ...] = 8, skip_corrupt: bool = False,
+                  other_list: Path | None = None) -> Windows:
     """Every window of every video in the split's list, as published: 9 frames, inputs 0 and 8.
+
+    "train" leaves out what the list for "val" names: `other_list`, or the dataset's own where it is there.
 
     Raises:
         UserError: the list is missing, or names videos that are not there or are too short.
     """
     gaps = check_gaps(gap)
-    clips = listed_clips(root, list_file or own_list(root, split))
+    listing = list_file or own_list(root, split)
+    names = read_list(listing)
+    if split == "train":
+        with contextlib.suppress(UserError):
+            other_list = other_list or own_list(root, "val")
+        names = left_to_train(names, read_list(other_list) if other_list else (), listing)
+    clips = listed_clips(root, listing, names)
     dataset = Windows(clips, gaps, [every_window(len(clip), gaps) for clip in clips], crop, skip_corrupt=skip_corrupt)
     if not len(dataset):
         raise UserError(f"{root}: no video has {min(gaps) + 1} frames")
@@ -40,9 +50,9 @@ def own_list(root: Path, split: str) -> Path:
     return find_list(root, (".", "frame", ".."), (LISTS[split],), where)
 
 
-def listed_clips(root: Path, listing: Path) -> list[FrameFolder] | list[PackedClip]:
-    """The videos a list names, from frame folders or a packed cache."""
-    names = read_list(listing)
+def listed_clips(root: Path, listing: Path, names: list[str] | None = None) -> list[FrameFolder] | list[PackedClip]:
+    """The videos a list names, or those `names` of it, from frame folders or a packed cache."""
+    names = names or read_list(listing)
     if is_packed(root):
         clips = open_packed(root)
         for clip in clips:

@@ -1,6 +1,6 @@
 """List files: one clip name per line, as the field's datasets come with."""
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from pathlib import Path, PureWindowsPath
 
 from common.errors import UserError
@@ -55,6 +55,16 @@ def check_names(there: Container[str], names: list[str], listing: Path, root: Pa
     if missing:
         shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise UserError(f"{listing} names {len(missing)} of {len(names)} clips that are not in {root}: {shown}")
+
+
+def left_to_train(names: list[str], validated: Iterable[str], source: Path) -> list[str]:
+    """The names that are not validated on. Raises UserError if there are none; `source`: where the names are from."""
+    validated = set(validated)
+    left = [name for name in names if name not in validated]
+    if not left:
+        raise UserError(f"{source}: all {len(names)} clips are validated on, and none is left to train on: name other "
+                        "ones with --val_list")
+    return left
 
 
 def find_list(root: Path, places: tuple[str, ...], names: tuple[str, ...], source: str) -> Path:

@@ -21,7 +21,8 @@ _WHOLE_GENERATED = 256  # pixels: side of the generated frames where whole frame
 def open_dataset(name: str, root: str | Path | None, split: str = "train", crop: int | None = 128,
                  list_file: str | Path | None = None, gap: int | tuple[int, ...] | None = None,
                  photos: str | Path | Sequence[str | Path] = (), skip_corrupt: bool = False, reduce: int = 1,
-                 held_out: float | None = None, val_photos: Sequence[str] = ()) -> Dataset:
+                 held_out: float | None = None, val_photos: Sequence[str] = (),
+                 other_list: str | Path | None = None) -> Dataset:
     """A dataset of training samples (`data.sample.Sample`).
 
     Args:
@@ -38,6 +39,7 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
         held_out: share that is kept for "val": of each clip's frames for `folder` (a tenth), of the training list for
             `vimeo90k` (a fiftieth); "val" with a list takes all of that.
         val_photos: name patterns of the photos kept for "val"; none: every tenth.
+        other_list: what `list_file` is to the other split: "train" leaves out what "val" takes.
 
     Raises:
         UserError: the folder, its lists or the options cannot be used.
@@ -52,15 +54,18 @@ def open_dataset(name: str, root: str | Path | None, split: str = "train", crop:
     if root is None:
         raise UserError(f"{name} needs its folder: give --data")
     root, list_file = Path(root), Path(list_file) if list_file else None
+    other_list = Path(other_list) if other_list else None
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
     if name == "folder":
         share = folder.HELD_OUT if held_out is None else held_out
-        return open_folder(root, split, crop, list_file, 8 if gap is None else gap, reduce, share, skip_corrupt)
+        return open_folder(root, split, crop, list_file, 8 if gap is None else gap, reduce, share, skip_corrupt,
+                           other_list)
     if name == "vimeo90k":
         share = vimeo90k.HELD_OUT if held_out is None else held_out
-        return open_vimeo90k(root, split, crop, list_file, 6 if gap is None else gap, skip_corrupt, share)
-    return open_adobe240(root, split, crop, list_file, 8 if gap is None else gap, skip_corrupt)
+        return open_vimeo90k(root, split, crop, list_file, 6 if gap is None else gap, skip_corrupt, share,
+                             other_list)
+    return open_adobe240(root, split, crop, list_file, 8 if gap is None else gap, skip_corrupt, other_list)
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,10 @@ class DatasetSpec:
     val_photos: tuple[str, ...] = ()
 
     def open(self, split: str, crop: int | None, skip_corrupt: bool = False) -> Dataset:
-        """The dataset for "train" or "val". With a list to validate on, training takes all of its own list."""
-        held_out = 0.0 if self.name == "vimeo90k" and self.val_list else self.held_out
-        return open_dataset(self.name, self.root, split, crop, self.val_list if split == "val" else self.train_list,
-                            self.gap, self.photos, skip_corrupt, held_out=held_out, val_photos=self.val_photos)
+        """The dataset for "train" or "val"."""
+        own, other = (self.train_list, self.val_list) if split == "train" else (self.val_list, self.train_list)
+        return open_dataset(self.name, self.root, split, crop, own, self.gap, self.photos, skip_corrupt,
+                            held_out=self.held_out, val_photos=self.val_photos, other_list=other)
 
 
 def dataset_specs(names: list[str], roots: list[Path], lists: Sequence[str] = (), val_lists: Sequence[str] = (),

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from data.frames import read_frame
-from data.lists import check_names, choose, find_list, read_list
+from data.lists import check_names, choose, find_list, left_to_train, read_list
 from data.packed import PackedClip, is_packed, open_packed
 from data.windows import Windows, check_gaps, every_window
 
@@ -47,7 +47,7 @@ class Septuplet:
 
 def open_vimeo90k(root: Path, split: str, crop: int | None, list_file: Path | None = None,
                   gap: int | tuple[int, ...] = 6, skip_corrupt: bool = False,
-                  held_out: float = HELD_OUT) -> Windows:
+                  held_out: float = HELD_OUT, other_list: Path | None = None) -> Windows:
     """Windows in the septuplets of a list.
 
     With gap 6 the inputs are im1 and im7 and the target one of the five between; with gap 2, three
@@ -57,6 +57,8 @@ def open_vimeo90k(root: Path, split: str, crop: int | None, list_file: Path | No
         list_file: for "train" it stands in for the dataset's training list, for "val" it is validated on as a whole.
         held_out: share of the training list, at its end, that "train" leaves out and "val" without a list takes:
             the test list is for testing. Neighbours in the list are of one video, so that this is other videos.
+        other_list: the list given for the other split: "train" leaves out what it names in place of a share of its own
+            list, and "val" without a list takes the share of it.
 
     Raises:
         UserError: the list is missing, names septuplets that are not there, or the gap is over 6.
@@ -64,11 +66,12 @@ def open_vimeo90k(root: Path, split: str, crop: int | None, list_file: Path | No
     gaps = check_gaps(gap)
     if max(gaps) >= FRAMES:
         raise UserError(f"gap {max(gaps)}: a septuplet has room for at most {FRAMES - 1}")
-    listing = list_file or own_list(root, "train")
+    listing = list_file or (other_list if split == "val" else None) or own_list(root, "train")
     names = read_list(listing)
     if split == "train" or list_file is None:
         kept = min(len(names) - 1, round(len(names) * (1 - held_out))) if held_out and len(names) > 1 else len(names)
-        names = names[:kept] if split == "train" else names[kept:]
+        held = names[kept:]
+        names = held if split == "val" else left_to_train(names, read_list(other_list) if other_list else held, listing)
     if not names:
         raise UserError(f"{listing} has no septuplets to spare for validation: name a list with --val_list, or train "
                         "without validation (--val_every 0)")

@@ -116,9 +116,32 @@ def test_vimeo_validates_on_the_end_of_the_training_list(tmp_path):
     assert read("train", held_out=0.3) == names[:7] and read("val", held_out=0.3) == names[7:]
     assert read("val", list_file=root / "sep_testlist.txt") == names[:1]
     specs = dataset_specs(["vimeo90k"], [root], val_lists=[str(root / "sep_testlist.txt")])
-    assert len(specs[0].open("train", 16).clips) == 10, "a list to validate on leaves all of the training list"
+    found = [clip.name for clip in specs[0].open("train", 16).clips]
+    assert found == names[1:], "a list to validate on leaves all of the training list but itself"
     with pytest.raises(UserError, match="--val_list"):
         read("val", held_out=0)
+
+
+def test_what_is_validated_on_is_not_trained_on_whatever_list_names_it(tmp_path):
+    names = [f"00001/{number:04d}" for number in range(1, 11)]
+    vimeo, adobe, clips = make_vimeo(tmp_path / "v", names=names), make_adobe(tmp_path / "a"), tmp_path / "c"
+    for clip in "xyz":
+        write_frames(clips / clip, range(12))
+    lists = {name: tmp_path / name for name in ("backwards", "first", "all", "y", "xyz")}
+    for name, content in zip(lists, (names[::-1], names[:1], ["GOPR1", "IMG_2", "IMG_3"], ["y"], "xyz")):
+        lists[name].write_text("\n".join(content))
+    for name, root, trained, validated in (("vimeo90k", vimeo, "backwards", "-"), ("vimeo90k", vimeo, "-", "first"),
+                                           ("vimeo90k", vimeo, "backwards", "first"), ("adobe240", adobe, "all", "-"),
+                                           ("adobe240", adobe, "-", "all"), ("folder", clips, "-", "y"),
+                                           ("folder", clips, "xyz", "y")):
+        given = [[str(lists.get(list_, list_))] for list_ in (trained, validated)]
+        (spec,) = dataset_specs([name], [root], *given, gap=[2])
+        if (trained, validated) == ("-", "all"):
+            with pytest.raises(UserError, match="all 2 clips are validated on"):
+                spec.open("train", 16)
+            continue
+        train, val = ({clip.name for clip in spec.open(split, 16).clips} for split in ("train", "val"))
+        assert train and val and not train & val, (name, trained, validated)
 
 
 def test_several_datasets_with_their_own_folders_and_lists(tmp_path):
