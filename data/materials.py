@@ -24,7 +24,8 @@ def load_photos(folders: tuple[Path, ...], split: str, val_photos: tuple[str, ..
 
     Args:
         val_photos: photos whose file names match one of these patterns (`kodak_*`) are for split "val" alone, and
-            the others for "train"; without patterns every tenth photo is for "val".
+            the others for "train"; without patterns every tenth photo is for "val", the first one of few. A single one
+            is for both.
 
     Raises:
         UserError: there is no such folder, no photo in it for the split, or one cannot be read.
@@ -43,7 +44,7 @@ def load_photos(folders: tuple[Path, ...], split: str, val_photos: tuple[str, ..
         if not files:
             raise UserError(f"{', '.join(map(str, folders))}: no photos for {split} with --val_photos "
                             f"{' '.join(val_photos)}")
-    elif len(files) >= _HELD_OUT:
+    elif len(files) > 1:
         files = [file for place, file in enumerate(files) if (place % _HELD_OUT == 0) == (split == "val")]
     with concurrent.futures.ThreadPoolExecutor() as pool:  # decoding leaves Python free
         return list(pool.map(read_frame, files))

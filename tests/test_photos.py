@@ -67,6 +67,14 @@ def test_samples_repeat_and_those_for_validation_are_of_other_photographs(folder
     assert np.array_equal(first.targets, again.targets) and not np.array_equal(first.targets, other.targets)
 
 
+def test_of_two_photographs_one_is_for_validation(folder):
+    for file in sorted(folder.iterdir())[2:]:
+        file.unlink()
+    train, val = (open_dataset("photos", None, split, crop=32, photos=folder) for split in ("train", "val"))
+    assert len(train) == len(val) == 1
+    assert not np.array_equal(train._photos[0], val._photos[0])
+
+
 def test_a_mixture_needs_no_folder_for_it_and_mistakes_are_one_line(folder, tmp_path):
     mixture = open_mixture(dataset_specs(["photos", "synthetic"], [], photos=[folder]), "train", 32)
     assert [len(part) for part in mixture.datasets] == [10, 10000]

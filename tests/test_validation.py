@@ -70,6 +70,22 @@ def test_validation_is_spread_over_the_set_and_every_sample_counts_once(monkeypa
     assert both[3] == 5 and both[0] / 5 == pytest.approx(alone["psnr_between"])
 
 
+def test_validation_draws_otherwise_than_a_training_of_any_seed():
+    """A generated sample is all drawn: the same draws would be a sample that is trained on."""
+    drawn = []
+
+    class Drawn(Held):
+        def sample(self, index, rng, *arguments):
+            drawn.append(rng.random())
+            return super().sample(index, rng, *arguments)
+
+    data, cpu = Drawn(4), torch.device("cpu")
+    for _ in range(2):
+        validate(OffBy(data), [data], 4, Processes(0, 1), cpu, contextlib.nullcontext())
+    trained = [np.random.default_rng((seed, position)).random() for seed in range(3) for position in range(40)]
+    assert drawn[:4] == drawn[4:] and len(set(drawn)) == 4 and not set(drawn) & set(trained)
+
+
 class FlowOf(Held):
     """Frames of 16 x 16 whose flow at low resolution is 2 pixels to the right, known in one corner only."""
 

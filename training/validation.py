@@ -48,7 +48,9 @@ def validate(model: Network, datasets: list[Dataset], samples: int, processes: P
     errors = np.zeros(2)               # end-point error, how many
     shown = None
     for number, dataset, index in chosen(datasets, samples)[processes.rank::processes.count]:
-        sample = dataset.sample(index, np.random.default_rng((0, number)), False, degrade, flow)
+        # The spawn key keeps these draws apart from those of the training, (seed, position), at any seed.
+        rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(0, number)))
+        sample = dataset.sample(index, rng, False, degrade, flow)
         inputs = torch.from_numpy(sample.inputs)[None].to(device)
         truth = torch.from_numpy(sample.targets).reshape(3, 3, *sample.targets.shape[1:])
         timesteps = torch.tensor([[sample.timestep]], device=device)
