@@ -109,6 +109,21 @@ def test_state_that_cannot_be_gone_on_from_is_named(tmp_path):
             load(tmp_path, *new_training())
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_state_of_another_device_leaves_the_optimiser_as_this_one_wants_it(tmp_path, fused):
+    """A GPU's is fused and a CPU's is not; a gradient scaler takes a fused one for that however it goes on."""
+    model, *_ = new_training()
+    other = torch.optim.AdamW(model.parameters(), fused=not fused)
+    save_state(tmp_path, state_of(model, 1) | {"optimizer": other.state_dict()}, model, {}, 1)
+    optimizer, scaler = torch.optim.AdamW(model.parameters(), fused=fused), torch.amp.GradScaler("cpu")
+    load(tmp_path, model, optimizer, scaler)
+    assert [group["fused"] for group in optimizer.param_groups] == [fused]
+    before = model.decoder.to_picture.bias.clone()
+    scaler.scale(sum(parameter.sum() for parameter in model.parameters())).backward()
+    scaler.step(optimizer)
+    assert not torch.equal(model.decoder.to_picture.bias, before)
+
+
 def test_the_last_states_are_kept_and_a_diverged_one_is_refused(tmp_path):
     for step in (1, 20, 300):
         save(tmp_path, step, seed=step)

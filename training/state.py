@@ -97,6 +97,8 @@ def restore(state: dict, model: Network, optimizer: torch.optim.Optimizer, scale
         found = architecture(state["network"], state["settings"])
         if found == (wanted := architecture(model.name, model.settings)):
             model.load_state_dict(state["model"])
+            for group, made in zip(state["optimizer"]["param_groups"], optimizer.param_groups):
+                group["fused"] = made["fused"]  # a matter of the device at hand, not of the one it was saved on
             optimizer.load_state_dict(state["optimizer"])
             if state["scaler"]:  # empty where the training so far was in another precision
                 scaler.load_state_dict(state["scaler"])
