@@ -46,7 +46,7 @@ class Prediction(NamedTuple):
                           [merged(between, turned(ends)) for between, ends in zip(self.flows, given.flows)], effort)
 
     def fitted(self, height: int, width: int, size: tuple[int, int]) -> "Prediction":
-        """Cut to the top left `height` x `width`, then resized to `size` where that differs."""
+        """Cut to the top left `height` x `width`, then resized to `size` where that differs; `flows` are only cut."""
         frames = self.frames[..., :height, :width]
         flow, mask = (None if part is None else part[..., :height, :width] for part in (self.flow, self.mask))
         if size != (height, width):
@@ -57,7 +57,8 @@ class Prediction(NamedTuple):
                 flow = torch.stack((flow[:, 0::2] * (size[1] / width), flow[:, 1::2] * (size[0] / height)), 2)
                 flow = flow.flatten(1, 2)
                 mask = F.interpolate(mask, size, mode="bilinear", align_corners=False)
-        return self._replace(frames=frames, flow=flow, mask=mask)
+        flows = [low[..., :height // UPSCALE, :width // UPSCALE] for low in self.flows]
+        return self._replace(frames=frames, flow=flow, mask=mask, flows=flows)
 
 
 class Network(nn.Module):

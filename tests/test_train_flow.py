@@ -2,12 +2,16 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from test_train import run, scalars
+from tiny_networks import network
 
 import training.build
 from common.errors import UserError
 from data.stream import TrainingStream
+from model import SAFASmall
 from model.loss import end_point_error, flow_loss
+from model.routing import Routing
 from training.sanity import FEWEST, MOST_IN_A_ROW, SaneSteps
 
 
@@ -49,6 +53,17 @@ def test_supervised_flow_draws_near_and_its_weight_falls_to_a_tenth(monkeypatch,
     assert seen["train/flow_loss"][-1] < 0.5 * max(seen["train/flow_loss"])
     with pytest.raises(UserError, match="--flow_loss.*safa_small"):
         run(monkeypatch, tmp_path / "safa", "--max_steps", "1", "--flow_loss", "1")
+
+
+def test_flows_to_supervise_are_those_of_the_frames_without_their_padding():
+    torch.manual_seed(0)
+    model, frames, times = network(SAFASmall), torch.rand(2, 3, 18, 21), torch.tensor([[0.5]])
+    padded = F.pad(frames, (0, 3, 0, 2), mode="replicate")
+    with torch.no_grad():
+        found, whole = (model(*part.split(1), times, Routing(scale=1), ends=True).flows for part in (frames, padded))
+    assert len(found) == len(whole) > 0
+    for ours, theirs in zip(found, whole):
+        assert torch.equal(ours, theirs[..., :18, :21])
 
 
 def test_steps_far_above_the_median_or_not_finite_are_refused():
