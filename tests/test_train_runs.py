@@ -146,3 +146,5 @@ def test_parts_that_are_not_to_learn_stay_as_they_are(monkeypatch, tmp_path):
     assert changed == {name for name in before if name.startswith("flow.selector.")}
     with pytest.raises(UserError, match="--train_only flow.selektor.*flow.fuse"):
         run(monkeypatch, tmp_path / "other", *small, "--train_only", "flow.selektor")
+    with pytest.raises(UserError, match="--train_only flow.selector .*--routing full"):
+        run(monkeypatch, tmp_path / "full", *small, "--train_only", "flow.selector", "--routing", "full")

@@ -4,6 +4,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from common.errors import UserError
 from model.loss import LOSSES, flow_loss, three_frame_loss
 from model.network import Prediction
 from training.build import Training
@@ -52,6 +53,9 @@ def train_step(training: Training, batches: Batches, step: int, stopping: bool) 
             sums[2] += effort.detach() / args.accumulate
         if training.perceptual:
             loss = loss + args.perceptual * training.perceptual(frames, targets.reshape(frames.shape))
+        if not loss.requires_grad:
+            raise UserError(f"--train_only {' '.join(args.train_only)} has no part in what --routing {args.routing} "
+                            "computes, so that it cannot learn: choose another --routing, or further parts")
         training.scaler.scale(loss / args.accumulate).backward()
         sums[0] += loss.detach() / args.accumulate
     sums = average(model, sums)
