@@ -36,6 +36,10 @@ OFFICIAL_NAMES = {
     "lastconv.15.": "decoder.to_picture.",
 }
 
+# What PyTorch and safetensors raise of files that are damaged, cut short or something else.
+UNREADABLE = (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError,
+              KeyError, AttributeError, IndexError, TypeError)
+
 
 def load_model(path: str | Path | None = None) -> Network:
     """The network with the weights of `path`, float32, on the CPU, in eval mode.
@@ -96,6 +100,14 @@ def _in_order(file: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + file[end:]
 
 
+def refuse_if_stored(name: str, error: Exception) -> None:
+    """Raise UserError if PyTorch's cache holds a file `name`: then it was not fetching it that failed by `error`."""
+    file = Path(torch.hub.get_dir(), "checkpoints", name)
+    if file.is_file():
+        raise UserError(f"cannot read weights from {file}: it is damaged or cut short; delete it, and it is fetched "
+                        "again") from error
+
+
 def weights_hash(model: Network) -> str:
     """SHA-256 (hex) of the weights themselves, whatever file they came in."""
     digest = hashlib.sha256(json.dumps([model.name, model.settings]).encode())
@@ -131,8 +143,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
             with safe_open(path, "pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError,
-            KeyError, AttributeError, IndexError, TypeError) as error:
+    except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise UserError(f"cannot read weights from {path} ({reason}): it is damaged, cut short or no checkpoint; "
                         "fetch it again") from None

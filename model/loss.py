@@ -6,6 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import UserError
+from model.checkpoint import UNREADABLE, refuse_if_stored
+
+VGG19_FILE = "vgg19-dcbb9e9d.pth"  # torchvision's name of its ImageNet weights
 
 
 def l1(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -68,7 +71,7 @@ class Perceptual(nn.Module):
     """L1 between VGG-19 features (relu5_4's convolution) of two images (N, 3, H, W), BGR in [0, 1].
 
     Raises:
-        UserError: torchvision's ImageNet weights are neither stored nor to be had.
+        UserError: torchvision's ImageNet weights are neither stored nor to be had, or the stored file is damaged.
     """
 
     mean: torch.Tensor
@@ -79,9 +82,10 @@ class Perceptual(nn.Module):
         from torchvision.models import VGG19_Weights, vgg19
         try:
             network = vgg19(weights=VGG19_Weights.IMAGENET1K_V1)
-        except OSError as error:  # urllib's errors are OSErrors
+        except UNREADABLE as error:  # urllib's errors are OSErrors
+            refuse_if_stored(VGG19_FILE, error)
             raise UserError(f"--perceptual needs torchvision's VGG-19 weights, which could not be fetched ({error}); "
-                            "put vgg19-dcbb9e9d.pth into ~/.cache/torch/hub/checkpoints") from error
+                            f"put {VGG19_FILE} into ~/.cache/torch/hub/checkpoints") from error
         self.features = network.features[:35].eval().requires_grad_(False)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))

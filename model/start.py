@@ -4,6 +4,7 @@ from typing import Any
 import torch
 
 from common.errors import UserError
+from model.checkpoint import UNREADABLE, refuse_if_stored
 from model.safa import SAFA
 
 RESNET18_FILE = "resnet18-f37072fd.pth"  # torchvision's name of its ImageNet weights
@@ -13,21 +14,22 @@ def load_imagenet_encoder(model: SAFA, required: bool) -> str:
     """Start the encoder from torchvision's ImageNet ResNet-18, as published. Returns a word on what was done.
 
     Raises:
-        UserError: they are neither stored nor to be had, and `required`.
+        UserError: they are neither stored nor to be had, and `required`; or the stored file is damaged.
     """
     from torchvision.models import ResNet18_Weights
+    encoder = model.encoder
     try:
         state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        for name, module in (("conv1", encoder.stem[0]), ("bn1", encoder.stem[1]), ("layer1", encoder.layer1),
+                             ("layer2", encoder.layer2)):
+            module.load_state_dict({key.removeprefix(name + "."): tensor for key, tensor in state.items()
+                                    if key.startswith(name + ".")})
+    except UNREADABLE as error:
+        refuse_if_stored(RESNET18_FILE, error)
         if required:
             raise UserError(f"cannot fetch torchvision's ImageNet ResNet-18 ({error}); put {RESNET18_FILE} into "
                             "~/.cache/torch/hub/checkpoints or give --pretrained_encoder no") from error
         return "random (torchvision's ImageNet weights could not be fetched)"
-    encoder = model.encoder
-    for name, module in (("conv1", encoder.stem[0]), ("bn1", encoder.stem[1]), ("layer1", encoder.layer1),
-                         ("layer2", encoder.layer2)):
-        module.load_state_dict({key.removeprefix(name + "."): tensor for key, tensor in state.items()
-                                if key.startswith(name + ".")})
     return "ImageNet"
 
 

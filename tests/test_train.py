@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train
 from common.errors import UserError
 from model import SAFA, load_model
-from model.loss import Perceptual, charbonnier, l1, three_frame_loss
+from model.loss import VGG19_FILE, Perceptual, charbonnier, l1, three_frame_loss
 from model.routing import Routing
 from model.start import RESNET18_FILE, load_imagenet_encoder, start_from_blending
 from training.schedule import learning_rate, routing_of_step
@@ -138,6 +138,20 @@ def test_pretrained_weights_that_cannot_be_had(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=f"{RESNET18_FILE}.*--pretrained_encoder no"):
         load_imagenet_encoder(model, required=True)
     with pytest.raises(UserError, match="--perceptual .*vgg19-dcbb9e9d.pth"):
+        Perceptual()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>no such page</html>\n"])
+def test_stored_weights_that_are_damaged_are_named(monkeypatch, tmp_path, content):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torchvision.models.vgg19", lambda weights: weights.get_state_dict())  # without the network
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    for name in (RESNET18_FILE, VGG19_FILE):
+        (tmp_path / "hub" / "checkpoints" / name).write_bytes(content)
+    for required in (False, True):
+        with pytest.raises(UserError, match=f"checkpoints/{RESNET18_FILE}: it is damaged"):
+            load_imagenet_encoder(SAFA(channels=8, blocks=2), required)
+    with pytest.raises(UserError, match=f"checkpoints/{VGG19_FILE}: it is damaged"):
         Perceptual()
 
 
