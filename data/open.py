@@ -98,7 +98,7 @@ def dataset_specs(names: list[str], roots: list[Path], lists: Sequence[str] = ()
         lists, val_lists: none, or one for each folder; "-" is the dataset's own.
 
     Raises:
-        UserError: there are too few or too many of something.
+        UserError: there are too few or too many of something, or photos that no dataset uses.
     """
     recorded = [name for name in names if name not in GENERATED]
     if held_out is not None and not 0 <= held_out < 1:
@@ -108,6 +108,8 @@ def dataset_specs(names: list[str], roots: list[Path], lists: Sequence[str] = ()
             raise UserError(f"{option} needs one {'folder' if option == '--data' else 'list'} for each dataset but "
                             f"{' and '.join(GENERATED)} ({', '.join(recorded) or 'there is none'}), in their order: "
                             f"{len(recorded)}, not {len(values or ())}")
+    if (photos or val_photos) and len(recorded) == len(names):
+        raise UserError(f"--photos and --val_photos are for {' and '.join(GENERATED)}: --dataset names neither")
 
     def own(text: str | None) -> Path | None:
         return None if text is None or str(text) == OWN_LIST else Path(text)

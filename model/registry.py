@@ -1,4 +1,5 @@
 """The networks by name, and the weights that come with the project by theirs. A further network is one line here."""
+import inspect
 from pathlib import Path
 
 from common.errors import UserError
@@ -17,7 +18,7 @@ def create_network(name: str, **settings: int) -> Network:
     """A fresh network of that name. Raises UserError if there is none, or it takes no such settings."""
     if name not in NETWORKS:
         raise UserError(f"no network is called {name!r}: use one of {', '.join(NETWORKS)}")
-    try:
-        return NETWORKS[name](**settings)
-    except TypeError as error:
-        raise UserError(f"the network {name} does not take {', '.join(settings)}") from error
+    known = inspect.signature(NETWORKS[name]).parameters
+    if unknown := [setting for setting in settings if setting not in known]:
+        raise UserError(f"the network {name} does not take {', '.join(unknown)}")
+    return NETWORKS[name](**settings)

@@ -15,6 +15,7 @@ from test_train import ROOT, run, same, scalars
 from common.errors import UserError
 from media.resize import reduce_bicubic
 from model import load_model
+from model.registry import create_network
 from training.loading import positions
 from training.options import DEFAULTS, parse_arguments
 from training.schedule import learning_rate, upscale_of_step
@@ -67,6 +68,25 @@ def test_options_from_a_file_yield_to_those_beside_it(tmp_path):
     file.write_text("--lr '1")
     with pytest.raises(UserError, match="recipe.txt"):
         parse_arguments("", ["--config", str(file)])
+    file.write_text("--config=other.txt --data clips")
+    with pytest.raises(UserError, match="recipe.txt names a --config itself"):
+        parse_arguments("", [f"--config={file}"])
+    with pytest.raises(UserError, match="--conf"):
+        parse_arguments("", ["--conf", str(file), "--data", "clips"])
+
+
+def test_options_that_would_mean_nothing_are_refused(tmp_path):
+    small = ["--dataset", "synthetic", "--network", "safa_small"]
+    for words, message in (([*small, "--pretrained_encoder", "yes"], "--pretrained_encoder yes is for --network safa"),
+                           ([*small, "--blend_start"], "--blend_start is for --network safa"),
+                           ([*small, "--effort_price", "1", "--routing", "full"], "--effort_price .*--routing learned"),
+                           (["--dataset", "synthetic", "--effort_price", "1"], "--effort_price .*--network safa_small"),
+                           (["--data", "clips", "--photos", "photos"], "--photos .*photos and synthetic"),
+                           (["--data", "clips", "--val_photos", "kodak_*"], "--val_photos .*photos and synthetic")):
+        with pytest.raises(UserError, match=message):
+            parse_arguments("", [*words, "--output", str(tmp_path)])
+    with pytest.raises(UserError, match="safa_small does not take blocks$"):
+        create_network("safa_small", channels=8, blocks=2)
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.txt")), ids=lambda path: path.stem)
@@ -137,10 +157,11 @@ def test_positions_are_shared_out_whatever_the_number_of_processes():
 
 
 def test_parts_that_are_not_to_learn_stay_as_they_are(monkeypatch, tmp_path):
-    small = ["--network", "safa_small", "--max_steps", "2", "--lr", "1e-2", "--effort_price", "1"]
+    small = ["--network", "safa_small", "--max_steps", "2", "--lr", "1e-2"]
     run(monkeypatch, tmp_path / "first", *small, "--routing", "full")
     before = load_model(tmp_path / "first").state_dict()
-    run(monkeypatch, tmp_path / "then", *small, "--init", str(tmp_path / "first"), "--train_only", "flow.selector")
+    run(monkeypatch, tmp_path / "then", *small, "--init", str(tmp_path / "first"), "--train_only", "flow.selector",
+        "--effort_price", "1")
     after = load_model(tmp_path / "then").state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if name.startswith("flow.selector.")}

@@ -42,14 +42,14 @@ def _with_configs(words: list[str]) -> list[str]:
             found = shlex.split(path.read_text(encoding="utf-8"), comments=True)
         except (OSError, ValueError) as error:  # ValueError: an open quotation, or no text
             raise UserError(f"cannot read options from {path}: {getattr(error, 'strerror', None) or error}") from error
-        if "--config" in found:
+        if any(word.split("=")[0] == "--config" for word in found):
             raise UserError(f"{path} names a --config itself: give both on the command line")
         from_files += found
     return from_files + rest
 
 
 def _parser(description: str) -> Parser:
-    parser = Parser(description=description)
+    parser = Parser(description=description, allow_abbrev=False)  # `--conf` would be taken and its file not read
     parser.add_argument("--config", type=Path, metavar="FILE", help="read options from a file first, as the ones in "
                         "recipes/; those given beside it win. May be given several times")
     data = parser.add_argument_group("data")
@@ -170,6 +170,12 @@ def _check(args: argparse.Namespace) -> None:
     args.settings = {name: value for name in ("channels", "blocks") if (value := getattr(args, name)) is not None}
     if args.network == "safa" and (args.channels or 2) % 2:
         raise UserError(f"--channels {args.channels} is odd: the decoder halves them")
+    if args.network != "safa" and (args.blend_start or args.pretrained_encoder == "yes"):
+        raise UserError(f"{'--blend_start' if args.blend_start else '--pretrained_encoder yes'} is for --network safa: "
+                        f"{args.network} does not begin so")
+    if args.effort_price > 0 and (args.network, args.routing) != ("safa_small", "learned"):
+        raise UserError("--effort_price is what safa_small's selector learns by: it goes with --network safa_small "
+                        "--routing learned alone")
     if args.upscale_range:
         low, high = args.upscale_range
         if not 1 <= low <= high <= 16:
