@@ -1,5 +1,6 @@
 """`dataset.py pack`: every clip of a folder decoded once into a packed cache (`data.packed`)."""
 import concurrent.futures
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
+from data import adobe240, vimeo90k
 from data.differences import DifferenceMeter
 from data.frames import CorruptFrame, FrameFolder, VideoFile, find_clips, ordered_map
 from data.packed import FORMATS, TILE, VERSION, reduce_area
@@ -23,7 +25,7 @@ def pack(root: Path, output: Path, reduce: int = 1, skip_corrupt: bool = False, 
 
     Args:
         root: a folder of videos or frame folders, at any depth (`data.frames.find_clips`). List files
-            (*.txt) in it are copied.
+            (*.txt) in it, and a dataset's own wherever training finds them, are copied.
         output: the cache; it appears only when it is complete.
         reduce: reduce the frames by this whole factor first, by averaging: a compressed video is too
             blurred and blocky to be ground truth at its own size.
@@ -64,7 +66,7 @@ def pack(root: Path, output: Path, reduce: int = 1, skip_corrupt: bool = False, 
         if format_ != "raw":
             np.save(temporary / "tiles.npy", np.array(writer.bounds, np.int64))
         (temporary / "index.json").write_text(json.dumps(index))
-        for listing in root.glob("*.txt"):
+        for listing in (*root.glob("*.txt"), *_found_by_training(root)):
             shutil.copy(listing, temporary)
         temporary.rename(output)
     except OSError as error:
@@ -72,6 +74,13 @@ def pack(root: Path, output: Path, reduce: int = 1, skip_corrupt: bool = False, 
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return index
+
+
+def _found_by_training(root: Path) -> Iterator[Path]:
+    for module in (adobe240, vimeo90k):
+        for split in module.LISTS:
+            with contextlib.suppress(UserError):
+                yield module.own_list(root, split)
 
 
 class _Writer:

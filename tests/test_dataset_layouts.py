@@ -1,5 +1,4 @@
 """Layouts and lists that people have, and several datasets in one training."""
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +57,19 @@ def test_vimeo_layouts(tmp_path, place, listing):
     for index in range(3):
         assert np.array_equal(*(data.sample(index, np.random.default_rng(index)).targets for data in (ours, usual)))
     pack(root, tmp_path / "cache")
-    shutil.copy(root / listing, tmp_path / "cache")
     assert len(open_dataset("vimeo90k", tmp_path / "cache", crop=16, held_out=0)) == 3
+
+
+@pytest.mark.parametrize("place", ["frame", ".."])
+def test_cache_holds_the_lists_wherever_training_finds_them(tmp_path, place):
+    adobe = make_adobe(tmp_path / "data" / "adobe")
+    for file in adobe.glob("*.txt"):
+        file.rename(adobe / place / file.name)
+    pack(adobe, tmp_path / "cache")
+    for split in ("train", "val"):
+        plain, packed = ([clip.name for clip in open_dataset("adobe240", root, split, 16).clips]
+                         for root in (adobe, tmp_path / "cache"))
+        assert plain == packed
 
 
 def test_vimeo_benchmark_reads_the_same_layouts(tmp_path):
