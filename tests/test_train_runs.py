@@ -75,18 +75,19 @@ def test_options_from_a_file_yield_to_those_beside_it(tmp_path):
         parse_arguments("", ["--conf", str(file), "--data", "clips"])
 
 
-def test_options_that_would_mean_nothing_are_refused(tmp_path):
+def test_options_that_would_mean_nothing_are_refused(monkeypatch, tmp_path):
     small = ["--dataset", "synthetic", "--network", "safa_small"]
     for words, message in (([*small, "--pretrained_encoder", "yes"], "--pretrained_encoder yes is for --network safa"),
                            ([*small, "--blend_start"], "--blend_start is for --network safa"),
-                           ([*small, "--effort_price", "1", "--routing", "full"], "--effort_price .*--routing learned"),
-                           (["--dataset", "synthetic", "--effort_price", "1"], "--effort_price .*--network safa_small"),
                            (["--data", "clips", "--photos", "photos"], "--photos .*photos and synthetic"),
                            (["--data", "clips", "--val_photos", "kodak_*"], "--val_photos .*photos and synthetic")):
         with pytest.raises(UserError, match=message):
             parse_arguments("", [*words, "--output", str(tmp_path)])
     with pytest.raises(UserError, match="safa_small does not take blocks$"):
         create_network("safa_small", channels=8, blocks=2)
+    for words in (["--routing", "coarse"], ["--network", "safa_small", "--routing", "full"]):
+        with pytest.raises(UserError, match="--effort_price: .* --routing (coarse|full) has no selector"):
+            run(monkeypatch, tmp_path / words[-1], "--max_steps", "1", "--effort_price", "1", *words)
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.txt")), ids=lambda path: path.stem)

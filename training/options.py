@@ -173,9 +173,6 @@ def _check(args: argparse.Namespace) -> None:
     if args.network != "safa" and (args.blend_start or args.pretrained_encoder == "yes"):
         raise UserError(f"{'--blend_start' if args.blend_start else '--pretrained_encoder yes'} is for --network safa: "
                         f"{args.network} does not begin so")
-    if args.effort_price > 0 and (args.network, args.routing) != ("safa_small", "learned"):
-        raise UserError("--effort_price is what safa_small's selector learns by: it goes with --network safa_small "
-                        "--routing learned alone")
     if args.upscale_range:
         low, high = args.upscale_range
         if not 1 <= low <= high <= 16:
