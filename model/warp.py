@@ -63,12 +63,13 @@ def sample_means(images: torch.Tensor, x: torch.Tensor, y: torch.Tensor, owner: 
     # what PyTorch's embedding bag computes. On a CPU that is several times faster than `grid_sample`; on a GPU it
     # keeps type and layout, which `grid_sample` does not, and its gradients are the same in each run.
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
-    # A position that is not a number stays one in the shares, which make the mean no number either; it has no row.
-    left = x.detach().floor().clamp_(max=max(width - 2, 0)).nan_to_num_()
-    top = y.detach().floor().clamp_(max=max(height - 2, 0)).nan_to_num_()
+    # Whole numbers from here on: float32 counts to 2^24 rows only. A position that is not a number, which turns into
+    # any whole one, stays one in the shares, and they make the mean no number either.
+    left = x.detach().int().clamp_(0, max(width - 2, 0))
+    top = y.detach().int().clamp_(0, max(height - 2, 0))
     number = torch.arange(together, device=x.device, dtype=torch.int32)
     first_row = owner.int().view(-1, 1, 1, 1, 1) * (height * width * together) + number[:, None]
-    first_row = first_row.add(torch.add(left, top, alpha=width).int(), alpha=together)
+    first_row = first_row.add(torch.add(left, top, alpha=width), alpha=together)
     corner = torch.arange(2, device=x.device, dtype=torch.int32)
     corners = corner[:, None] * (together * width if height > 1 else 0) + corner * (together if width > 1 else 0)
     rows = first_row[..., None, None] + corners

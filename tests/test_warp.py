@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from model.aggregation import enlarge
 from model.block_input import BlockInput
 from model.layout import pixel_shuffle
-from model.warp import backward_warp, clamped, owners
+from model.warp import backward_warp, clamped, owners, sample_means
 
 
 def warp_by_loop(image, flow):
@@ -105,6 +105,16 @@ def test_images_of_one_row_or_column_can_be_sampled():
             image, flow = torch.rand(1, channels, height, width), torch.full((1, 2, height, width), 7.0)
             expected = image[..., -1:, -1:].expand_as(image)
             assert torch.allclose(backward_warp(image, flow), expected, atol=1e-6)
+
+
+def test_pixels_are_found_beyond_what_float32_can_count(monkeypatch):
+    monkeypatch.setattr("model.warp._in_rows", lambda image: True)  # with one channel, so that memory suffices
+    size = 4099  # its square is more than 2^24: odd numbers of rows are lost there
+    image = torch.zeros(1, 1, size, size, dtype=torch.bfloat16)
+    image[..., -2:, :] = torch.arange(size) % 2
+    x = torch.arange(size - 9, size - 1.0).view(1, 1, 8, 1, 1)
+    found = sample_means(image, x, torch.full_like(x, size - 2), owners(1, 1, image.device))
+    assert torch.equal(found.flatten(), x.flatten() % 2)
 
 
 @pytest.mark.parametrize("factor", [2, 4])
