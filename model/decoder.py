@@ -24,7 +24,7 @@ class Decoder(nn.Module):
     def forward(self, timestep_plane: torch.Tensor, warped: torch.Tensor) -> torch.Tensor:
         x = self.reduce(joined((timestep_plane, warped), first_convolution(self.reduce).in_channels))
         x = pixel_shuffle(self.expand(self.residual(x)), 2)
-        return pixel_shuffle(self.to_picture(x)[:, :12], 2)
+        return pixel_shuffle(self.to_picture(joined([x], self.to_picture.in_channels))[:, :12], 2)
 
 
 class PlainDecoder(nn.Sequential):

@@ -14,6 +14,8 @@ def joined(parts: Sequence[torch.Tensor], channels: int) -> torch.Tensor:
     first = parts[0]
     parts = [part.to(first.dtype) for part in parts]
     missing = channels - sum(part.shape[1] for part in parts)
+    if not missing and len(parts) == 1:
+        return parts[0].contiguous(memory_format=torch.channels_last)
     if missing:
         parts.append(first.new_zeros(1, 1, 1, 1).expand(first.shape[0], missing, *first.shape[2:]))
     # Laid out by hand: `cat` keeps channels-last only if all of the parts have it.

@@ -150,10 +150,11 @@ def test_the_backward_pass_keeps_to_its_device(kind):
 
 
 @NETWORKS
-def test_widened_channels_change_nothing(kind):
+@pytest.mark.parametrize("channels", [16, 24])  # half of 24 is no multiple of 8
+def test_widened_channels_change_nothing(kind, channels):
     """Zeros beside the channels, as on a GPU: the same frames, up to the order of sums."""
-    model = prepare_for_inference(network(kind), torch.device("cpu"), "fp32")
-    wide = prepare_for_inference(network(kind), torch.device("cpu"), "fp32")
+    model, wide = (prepare_for_inference(network(kind, **{**SMALL[kind], "channels": channels}), torch.device("cpu"),
+                                         "fp32") for _ in range(2))
     widen(wide)
     assert all(conv.in_channels % 8 == conv.out_channels % 8 == 0 for conv in wide.modules()
                if isinstance(conv, torch.nn.Conv2d))
