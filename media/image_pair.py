@@ -12,12 +12,14 @@ from media.resize import enlarge_bicubic
 
 @dataclasses.dataclass(frozen=True)
 class LogCurve:
-    """Scene-linear light to [0, 1] and back: v = log(1 + (x - lowest) / KNEE) / log(1 + (peak - lowest) / KNEE).
+    """Scene-linear light to [0, 1] and back: v = (s(x) - s(lowest)) / (s(peak) - s(lowest)), where
+    s(x) = sign(x) * log(1 + |x| / KNEE).
 
     The network was trained on display-referred images, and expects values in [0, 1]. With a peak of 1
     this curve stays near the sRGB one (middle gray 0.18: 0.50 against 0.46); with brighter peaks it
     compresses the highlights more, as film does, instead of pressing everything else into black, and
-    nothing is clipped. `lowest` is 0 unless the images have negative values (colours out of gamut).
+    nothing is clipped. `lowest` is 0 unless the images have negative values (colours out of gamut, rays that went
+    astray), which are compressed as their opposites are: one far below zero costs the rest little.
     """
 
     lowest: float
@@ -31,14 +33,21 @@ class LogCurve:
 
     def encode(self, linear: np.ndarray) -> np.ndarray:
         """Scene-linear values to [0, 1], float32."""
-        return (np.log1p((linear - self.lowest) / self.KNEE) / self._range()).clip(0, 1).astype(np.float32)
+        return ((self._compressed(linear) - self._start()) / self._range()).clip(0, 1).astype(np.float32)
 
     def decode(self, value: np.ndarray) -> np.ndarray:
         """[0, 1] to scene-linear values, float32."""
-        return (np.expm1(value * self._range()) * self.KNEE + self.lowest).astype(np.float32)
+        compressed = value * self._range() + self._start()
+        return np.copysign(np.expm1(np.abs(compressed)) * self.KNEE, compressed).astype(np.float32)
+
+    def _compressed(self, linear: Any) -> Any:
+        return np.copysign(np.log1p(np.abs(linear) / self.KNEE), linear)
+
+    def _start(self) -> float:
+        return float(self._compressed(self.lowest))
 
     def _range(self) -> float:
-        return float(np.log1p(max(self.peak - self.lowest, 1e-6) / self.KNEE))
+        return max(float(self._compressed(self.peak)) - self._start(), float(self._compressed(1e-6)))
 
 
 # Where the network's alpha is taken from and given back: a silhouette in half the contrast moves more faithfully.

@@ -68,6 +68,13 @@ def test_log_curve_is_exact_both_ways_and_near_srgb():
     assert abs(float(LogCurve(0, 1).encode(np.float32(0.18))) - 0.46) < 0.05
 
 
+def test_one_value_far_below_zero_leaves_the_rest_its_levels():
+    light = np.geomspace(0.01, 1, 100, dtype=np.float32)
+    curve = LogCurve.around([np.append(light, np.float32(-500))])
+    levels = np.rint(curve.encode(light) * 255) / 255  # about what a network tells apart
+    np.testing.assert_allclose(curve.decode(levels), light, rtol=0.2)
+
+
 def test_pair_takes_the_richer_kind():
     alpha = np.maximum(GRAY, 1)
     pair = prepare_pair(GRAY, np.dstack([COLOUR, alpha]) * np.uint16(257))
