@@ -93,10 +93,10 @@ class Capacity:
     def _plan(self, pixels: int) -> tuple[int, int]:
         if self.device.type == "cuda":
             return self._by_memory(pixels)
+        tile = self.wanted
         if self.automatic:
             tile = 0 if pixels <= self.model.whole_pixels else self.model.tile
-            return tile, min(MOST_TIMESTEPS, max(1, self.model.batch_pixels // pixels))
-        return self.wanted, MOST_TIMESTEPS
+        return tile, min(MOST_TIMESTEPS, max(1, self.model.batch_pixels // pixels))
 
     def _by_memory(self, pixels: int) -> tuple[int, int]:
         free = torch.cuda.mem_get_info(self.device)[0]

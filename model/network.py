@@ -72,8 +72,9 @@ class Network(nn.Module):
         factor: output pixels a side for each pixel of a working frame.
         multiple: the sides of working frames must be multiples of it (`padded`).
         overlap: output pixels that neighbouring tiles share.
-        tile, whole_pixels, batch_pixels: in output pixels, what "auto" means on a CPU: the side of tiles, up to how
-            many pixels a frame is worked on whole, and how many pixels of timesteps at once.
+        tile, whole_pixels: in output pixels, what "auto" means on a CPU: the side of tiles, and up to how many pixels
+            a frame is worked on whole.
+        batch_pixels: of the timesteps' frames, how many output pixels a CPU works on at once.
         bytes_per_pixel: of memory for each output pixel of each timestep, in half precision, at most: what "auto"
             goes by on a GPU.
         parts: the modules beside the flow estimation's blocks that do its work: those are what is compiled.

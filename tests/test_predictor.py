@@ -114,6 +114,15 @@ def test_a_cpu_works_pair_by_pair_and_gives_frames_at_once(predictor, monkeypatc
     assert shapes == [(1, 2), (1, 2)]
 
 
+@pytest.mark.parametrize("tile", ["auto", 0, 256])
+def test_a_cpu_takes_no_more_timesteps_at_once_than_its_memory_is_meant_for(tile, monkeypatch):
+    monkeypatch.setattr(SAFA, "batch_pixels", 3 * 16 * 24)
+    predictor = Predictor(random_model(), device="cpu", precision="fp32", tile=tile)
+    shapes = counted(monkeypatch, predictor)
+    assert len(predictor.interpolate(*frames(16, 24), [0.1, 0.3, 0.5, 0.7, 0.9], 1)) == 5
+    assert shapes == [(1, 3), (1, 2)]
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_packing_is_given_the_numbers_of_the_frames(predictor, dtype, monkeypatch):
     """In strips of an even number of rows; what it makes of them is joined, and there is a list for each frame."""
