@@ -56,7 +56,7 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bo
         Those of `outputs` that exist and will be replaced: the user should be told.
 
     Raises:
-        UserError: an output is an input, two outputs are the same file, or without `overwrite` one exists.
+        UserError: an output is an input or a folder, two outputs are the same file, or without `overwrite` one exists.
     """
     existing = [path for path in outputs if path.exists()]
     seen: set[Path] = set()
@@ -66,6 +66,8 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bo
             raise UserError(f"{path} is an input and would be overwritten: choose another output")
         if path.resolve() in seen:
             raise UserError(f"{path} would be written twice: choose another output")
+        if os.path.isdir(path):
+            raise UserError(f"cannot write {path}: a folder has that name")
         seen.add(path.resolve())
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""

@@ -39,12 +39,11 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     try:
         yield stage
-        for path in sorted(stage.iterdir()):
-            target = folder / path.name
-            if target.is_dir():
-                raise UserError(f"cannot write {target}: a folder has that name")
-            if path.name != _LOCK:
-                os.replace(path, target)
+        finished = {path: folder / path.name for path in sorted(stage.iterdir()) if path.name != _LOCK}
+        if taken := [target for target in finished.values() if target.is_dir()]:
+            raise UserError(f"cannot write {taken[0]}: a folder has that name")
+        for path, target in finished.items():
+            os.replace(path, target)
     finally:
         lock.release()
         shutil.rmtree(stage, ignore_errors=True)

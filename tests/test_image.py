@@ -247,6 +247,11 @@ def test_staged_files_appear_together_or_not_at_all(tmp_path):
     assert not (tmp_path / "new").exists()
     with pytest.raises(UserError, match="file"), staged_folder(tmp_path / "out" / "a"):
         pass
+    (tmp_path / "out" / "b").mkdir()
+    with pytest.raises(UserError, match="b: a folder has that name"), staged_folder(tmp_path / "out") as stage:
+        (stage / "a").write_text("2")
+        (stage / "b").write_text("2")
+    assert (tmp_path / "out" / "a").read_text() == "1"
 
 
 def test_stages_of_killed_processes_are_removed_and_living_ones_kept(tmp_path):

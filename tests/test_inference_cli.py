@@ -65,8 +65,9 @@ def test_opaque_stays_opaque_and_earlier_images_are_named(pair, tmp_path, capsys
 def test_places_that_cannot_be_written_show_before_the_work(pair, tmp_path, monkeypatch):
     monkeypatch.setattr(inference_img.InferenceSettings, "predictor", lambda self: pytest.fail("the work began"))
     (tmp_path / "file").write_text("in the way")
+    (tmp_path / "old" / "img1.png").mkdir(parents=True)
     for options in (("--output", "file"), ("--output", "file/below"), ("--output", "new", "--gif", "file/a.gif"),
-                    ("--output", "new", "--mp4", "a.txt"), ("--output", "new", "--mp4", ".")):
+                    ("--output", "new", "--mp4", "a.txt"), ("--output", "new", "--mp4", "."), ("--output", "old")):
         with pytest.raises(UserError):
             pair(*options)
     assert not (tmp_path / "new").exists()

@@ -154,11 +154,9 @@ class VideoJob:
         else:
             if output.suffix.lower() not in OUTPUT_SUFFIXES:
                 raise UserError(f"cannot write {output}: give a name ending in {', '.join(OUTPUT_SUFFIXES)}, or --png")
-            if output.is_dir():
-                raise UserError(f"cannot write {output}: a folder has that name")
+            check_outputs([output], [self.source.path])
             if output.exists() and not output.is_file():
                 raise UserError(f"cannot write {output}: it is a pipe or a device")
-            check_outputs([output], [self.source.path])
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(output.parent, os.W_OK):
