@@ -25,8 +25,8 @@ def resolve_device(name: str | None) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        torch.zeros(1, device=device).item()  # "meta" has tensors, but no numbers in them
+    except (RuntimeError, AssertionError, ImportError):
         raise UserError(f"no device {name!r} here: use --device cpu, or install a PyTorch that supports it") from None
     if device.type == "cuda":
         _check_architecture(device)

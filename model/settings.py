@@ -42,8 +42,8 @@ class InferenceSettings:
     def __post_init__(self) -> None:
         if self.scale_cap not in SCALES:
             raise UserError(f"scale_cap {self.scale_cap} is not 1, 2 or 4")
-        if isinstance(self.tile, int) and 0 < self.tile < SMALLEST_TILE:
-            raise UserError(f"tiles of {self.tile} pixels are too small: at least {SMALLEST_TILE}, or 0 for none")
+        if not (self.tile in (None, "auto", 0) or isinstance(self.tile, int) and self.tile >= SMALLEST_TILE):
+            raise UserError(f"tile {self.tile!r} is not 'auto', 0 or a whole number of at least {SMALLEST_TILE} pixels")
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace, local_rank: int | None = None) -> "InferenceSettings":
@@ -64,13 +64,8 @@ class InferenceSettings:
 
 
 def tile_size(text: str) -> int | str:
-    """argparse type of `--tile`: "auto", 0 for no tiles, or the tile's side in output pixels."""
-    if text == "auto":
-        return text
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is neither 'auto', 0 nor a size in pixels")
-    return value
+    """argparse type of `--tile`, whose values `InferenceSettings` checks."""
+    return text if text == "auto" else int(text)
 
 
 def add_inference_arguments(parser: argparse.ArgumentParser) -> None:

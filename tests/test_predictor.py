@@ -224,9 +224,11 @@ def test_mistakes_are_named(predictor, arguments, message):
         predictor.interpolate(*arguments)
 
 
-def test_unknown_devices_and_precisions_are_named():
+def test_what_options_cannot_be_is_named():
     model = random_model()
-    for options, message in (({"device": "tpu9"}, "tpu9"), ({"precision": "fp8"}, "fp8"), ({"scale_cap": 3}, "3"),
-                             ({"tile": 50}, "50")):
+    for options, message in (({"device": "tpu9"}, "tpu9"), ({"device": "meta"}, "meta"),
+                             ({"device": "privateuseone"}, "privateuseone"), ({"precision": "fp8"}, "fp8"),
+                             ({"scale_cap": 3}, "3"), ({"tile": 50}, "50"), ({"tile": -5}, "-5"),
+                             ({"tile": "512"}, "'512'"), ({"tile": True}, "True"), ({"tile": 512.0}, "512.0")):
         with pytest.raises(UserError, match=message):
             Predictor(model, **options)
