@@ -17,7 +17,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     folders are made. If the block fails, the temporary file goes and whatever stood at `path` stays.
 
     Raises:
-        UserError: the folder cannot be made or written to, or the disk is full.
+        UserError: the folder cannot be made or written to, the name is too long, or the disk is full.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -30,7 +30,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        with contextlib.suppress(OSError):  # it has been renamed, or could not be made
+            temporary.unlink()
 
 
 def replace_durably(temporary: Path, target: Path) -> None:
@@ -58,7 +59,7 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bo
     Raises:
         UserError: an output is an input or a folder, two outputs are the same file, or without `overwrite` one exists.
     """
-    existing = [path for path in outputs if path.exists()]
+    existing = [path for path in outputs if os.path.exists(path)]  # false, too, for names too long
     seen: set[Path] = set()
     for path in outputs:
         if path.resolve() in {other.resolve() for other in inputs} or path in existing and any(

@@ -25,7 +25,7 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
         UserError: the folder cannot be made or written to.
     """
     folder = Path(folder)
-    new = not folder.exists()
+    new = not os.path.exists(folder)  # true, too, for names too long, which cannot be made then
     if not new and not folder.is_dir():
         raise UserError(f"cannot write to {folder}: it is a file, not a folder")
     try:

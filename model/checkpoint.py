@@ -1,6 +1,7 @@
 """Reading and writing weights: this project's .safetensors and the official release's pickled dict."""
 import hashlib
 import json
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -124,7 +125,7 @@ def _safa_settings(state: dict[str, torch.Tensor]) -> dict[str, int]:
 
 
 def _find(path: Path) -> Path:
-    if path.is_dir():
+    if os.path.isdir(path):  # false for a name too long, where pathlib's raises
         for name in ("flownet.pkl", "flownet.pth", "last.safetensors", "best.safetensors"):
             if (path / name).is_file():
                 return path / name
@@ -132,7 +133,7 @@ def _find(path: Path) -> Path:
         if len(found) != 1:
             raise UserError(f"{path} holds {len(found) or 'no'} weights files: name the one to load")
         return found[0]
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no weights at {path}: give a .safetensors, a flownet.pkl or a folder holding one")
     return path
 

@@ -94,7 +94,7 @@ def test_files_that_are_no_weights_are_named_and_never_run(small, tmp_path, monk
     torch.save([1, 2], "list.pkl")
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil()))
     for name in ("cut.safetensors", "cut.pkl", "text.safetensors", "text.pkl", "empty.pkl", "foreign.pkl", "list.pkl",
-                 "evil.pkl", "nowhere.pkl"):
+                 "evil.pkl", "nowhere.pkl", "x" * 300):
         with pytest.raises(UserError, match=name):
             load_model(name)
     assert not (tmp_path / "pwned").exists()

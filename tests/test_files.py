@@ -33,6 +33,13 @@ def test_file_and_folder_are_flushed_through_descriptors_that_may_write(tmp_path
     assert len(strict_fsync) == 2 and strict_fsync[1] == str(tmp_path / "new"), "the file, then its folder"
 
 
+def test_names_too_long_are_one_error(tmp_path):
+    for path in (tmp_path / ("x" * 300), tmp_path / ("x" * 250), tmp_path / ("x" * 300) / "a.txt"):
+        with pytest.raises(UserError, match="cannot write .*too long"), atomic_path(path) as temporary:
+            temporary.write_text("whole")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

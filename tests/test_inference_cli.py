@@ -67,7 +67,8 @@ def test_places_that_cannot_be_written_show_before_the_work(pair, tmp_path, monk
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "old" / "img1.png").mkdir(parents=True)
     for options in (("--output", "file"), ("--output", "file/below"), ("--output", "new", "--gif", "file/a.gif"),
-                    ("--output", "new", "--mp4", "a.txt"), ("--output", "new", "--mp4", "."), ("--output", "old")):
+                    ("--output", "new", "--mp4", "a.txt"), ("--output", "new", "--mp4", "."), ("--output", "old"),
+                    ("--output", "x" * 300), ("--output", "new", "--gif", "x" * 300 + ".gif")):
         with pytest.raises(UserError):
             pair(*options)
     assert not (tmp_path / "new").exists()
