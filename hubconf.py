@@ -16,7 +16,8 @@ import pathlib
 import sys
 import types
 
-dependencies = ["torch", "torchvision", "numpy", "safetensors"]  # what torch.hub looks for before it calls anything
+# What torch.hub looks for before it calls anything.
+dependencies = ["torch", "torchvision", "numpy", "cv2", "safetensors", "tqdm"]
 
 _ROOT = pathlib.Path(__file__).resolve().parent
 _PACKAGES = {path.parent.name for path in _ROOT.glob("*/__init__.py")}

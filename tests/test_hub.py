@@ -1,5 +1,6 @@
 """The project from other people's code: torch.hub, beside modules named as ours, and the Hugging Face Hub."""
 import http.server
+import modulefinder
 import runpy
 import sys
 import threading
@@ -72,6 +73,13 @@ def test_the_two_networks_are_all_that_torch_hub_lists():
     """torch.hub takes every public callable for a network."""
     names = runpy.run_path(str(ROOT / "hubconf.py"))
     assert [name for name in names if callable(names[name]) and not name.startswith("_")] == ["safa", "safa_small"]
+
+
+def test_torch_hub_asks_for_all_that_is_imported():
+    finder = modulefinder.ModuleFinder([str(ROOT)])  # what lies elsewhere it does not find
+    finder.import_hook("model")
+    elsewhere = {name.partition(".")[0] for name in finder.badmodules} - sys.stdlib_module_names
+    assert elsewhere == set(runpy.run_path(str(ROOT / "hubconf.py"))["dependencies"])
 
 
 def test_saved_and_loaded_again_the_frames_are_the_same(weights, pair, expected, tmp_path):
