@@ -191,9 +191,16 @@ def write_image(path: str | Path, image: np.ndarray, colour: ColourTag | None = 
     if image.dtype == np.uint16 and suffix not in _WRITTEN_16_BIT:
         raise UserError(f"cannot write {path}: {suffix} holds no 16-bit pixels; use .png")
     options = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
-    encoded = cv2.imencode(suffix, image, options)[1].tobytes()
+    try:
+        done, encoded = cv2.imencode(suffix, image, options)
+    except cv2.error:  # by OpenCV 4; 5 returns False
+        done = False
+    if not done:
+        raise UserError(f"cannot write {path}: {suffix} does not hold {image.shape[1]}x{image.shape[0]} pixels; choose "
+                        "another format or size")
+    data = encoded.tobytes()
     with atomic_path(path) as temporary:
-        temporary.write_bytes(colour.inserted(encoded) if colour else encoded)
+        temporary.write_bytes(colour.inserted(data) if colour else data)
 
 
 def to_display(image: np.ndarray) -> np.ndarray:

@@ -61,6 +61,13 @@ def test_jpeg_is_turned_upright(tmp_path):
     assert np.abs(again.astype(int) - upright).mean() < 6
 
 
+@pytest.mark.parametrize("name,shape", [("a.webp", (2, 20000)), ("a.jpg", (2, 70000)), ("a.jp2", (1, 1))])
+def test_sizes_that_a_format_cannot_hold_are_named(tmp_path, name, shape):
+    with pytest.raises(UserError, match=f"{name}: .*{shape[1]}x{shape[0]}"):
+        write_image(tmp_path / name, np.zeros(shape, np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
 def test_images_of_a_folder_in_natural_order_without_hidden_ones(tmp_path):
     names = ["img10.png", "img²/1.png", "img2.JPG", "img2.jpg", "img02.jpg", "b/1.avif", "b/deep/a.exr"]
     for name in [*names, "._img1.png", ".img3.png.tmp.png", "notes.txt", ".hidden/img1.png"]:
