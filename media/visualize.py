@@ -5,6 +5,7 @@ import numpy as np
 SCALE_NAMES = {0: "-", 1: "full", 2: "1/2", 4: "1/4"}
 _SCALE_COLOURS = {0: (96, 96, 96), 1: (96, 174, 39), 2: (18, 156, 243), 4: (182, 89, 155)}  # BGR
 _MARGIN = 40
+_TALLEST = 1080  # pixels, to which a small panel may be enlarged
 
 
 def flow_colours(flow: np.ndarray, longest: float) -> np.ndarray:
@@ -39,15 +40,16 @@ def draw_motion(frame: np.ndarray, timestep: float, flow: np.ndarray, mask: np.n
     """
     height, width = frame.shape[:2]
     panel_width = max(320, width // 2)
-    size = (panel_width, max(1, round(height * panel_width / width)))
+    inner = min(panel_width, int(width * max(1, _TALLEST / height)))  # of narrow frames: the rest is a border
+    size = (inner, max(1, round(height * inner / width)))
     # A quantile, so that a few outliers do not fade the rest.
     longest = float(np.quantile(np.hypot(flow[..., ::2], flow[..., 1::2]), 0.995))
     grey = cv2.cvtColor(np.rint(mask * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
-    panels = [_panel(frame, size, f"t = {timestep:.4g}"),
-              _panel(grey, size, "mask: white = frame 0")]
+    panels = [_panel(frame, size, panel_width, f"t = {timestep:.4g}"),
+              _panel(grey, size, panel_width, "mask: white = frame 0")]
     for index in (0, 1):
-        image = _panel(flow_colours(flow[..., 2 * index:2 * index + 2], longest), size, f"flow to frame {index}")
-        panels.append(_wheel(image, longest))
+        colours = flow_colours(flow[..., 2 * index:2 * index + 2], longest)
+        panels.append(_wheel(_panel(colours, size, panel_width, f"flow to frame {index}"), longest))
     _write_scales(panels[0], scales)
     return np.vstack([np.hstack(panels[:2]), np.hstack(panels[2:])])
 
@@ -58,10 +60,11 @@ def label(image: np.ndarray, text: str, position: tuple[int, int], size: float =
     cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
-def _panel(image: np.ndarray, size: tuple[int, int], title: str) -> np.ndarray:
-    """The image at `size` (width, height) below a dark line with its title."""
+def _panel(image: np.ndarray, size: tuple[int, int], width: int, title: str) -> np.ndarray:
+    """The image at `size` (width, height), amid `width` pixels, below a dark line with its title."""
     scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    panel = cv2.copyMakeBorder(scaled, _MARGIN, 0, 0, 0, cv2.BORDER_CONSTANT, value=(32, 32, 32))
+    left, right = (width - size[0]) // 2, (width - size[0] + 1) // 2
+    panel = cv2.copyMakeBorder(scaled, _MARGIN, 0, left, right, cv2.BORDER_CONSTANT, value=(32, 32, 32))
     label(panel, title, (10, 27))
     return panel
 

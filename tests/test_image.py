@@ -297,6 +297,15 @@ def test_motion_image_shows_mask_and_flow():
     assert (image[220 + 130, 320 + 160] == 255).all()
 
 
+def test_motion_image_of_a_narrow_frame_has_borders():
+    frame = np.full((1200, 4, 3), 77, np.uint8)
+    image = draw_motion(frame, 0.5, np.zeros((1200, 4, 4), np.float32), np.ones((1200, 4), np.float32), [1])
+    assert image.shape == (2 * (1200 + 40), 640, 3)
+    assert (image[40:1240, 158:162] == 77).all() and (image[40:1240, 320 + 158:320 + 162] == 255).all()
+    image = draw_motion(frame[:90], 0.5, np.zeros((90, 4, 4), np.float32), np.ones((90, 4), np.float32), [1])
+    assert image.shape[0] < 2500 and image.shape[1] == 640  # enlarged, but not without end
+
+
 @pytest.mark.parametrize("width,estimate", [(45, b"mbtree=0"), (64, b"mbtree=1")])
 def test_narrow_animations_do_without_the_estimate_that_differs_from_run_to_run(tmp_path, width, estimate):
     """x264 writes its settings into the stream."""
