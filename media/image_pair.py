@@ -52,6 +52,7 @@ class LogCurve:
 
 # Where the network's alpha is taken from and given back: a silhouette in half the contrast moves more faithfully.
 _ALPHA_LOW, _ALPHA_RANGE = 0.25, 0.5
+_REMAP_SIDE = 32767  # OpenCV's remap takes sides below it only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +136,7 @@ class ImagePair:
         for alpha, (dx, dy) in zip(self.alphas, (flow[..., :2].transpose(2, 0, 1), flow[..., 2:].transpose(2, 0, 1)),
                                    strict=True):
             enlarged = enlarge_bicubic(alpha.astype(np.float32), height, width).clip(alpha.min(), alpha.max())
-            brought.append(cv2.remap(enlarged, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+            brought.append(_sampled(enlarged, x + dx, y + dy))
         window = np.ones((3, 3), np.uint8)
         lowest, highest = cv2.erode(np.minimum(*brought), window), cv2.dilate(np.maximum(*brought), window)
         return _rounded(values.clip(lowest, highest), self.alphas[0].dtype)
@@ -212,6 +213,18 @@ def _check(images: Sequence[np.ndarray], names: Sequence[str]) -> None:
         if all(linear) and not np.isfinite(image).all():
             count = int((~np.isfinite(image)).sum())
             raise UserError(f"cannot use {name}: {count} of its values are infinite or not a number; repair them first")
+
+
+def _sampled(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Bilinear samples of (H, W) float32 at x and y, (H, W) float32 each; the border's values beyond it."""
+    height, width = image.shape
+    if max(height, width) < _REMAP_SIDE:
+        return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x, y = x.clip(0, width - 1), y.clip(0, height - 1)
+    left, top = x.astype(np.int32), y.astype(np.int32)
+    right, below = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    upper, lower = (image[row, left] + (image[row, right] - image[row, left]) * (x % 1) for row in (top, below))
+    return upper + (lower - upper) * (y % 1)
 
 
 def _has_alpha(image: np.ndarray) -> bool:

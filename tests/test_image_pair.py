@@ -103,6 +103,17 @@ def test_linear_pair_comes_back_unclipped():
     np.testing.assert_allclose(only(pair), light, rtol=1e-4, atol=1e-4)
 
 
+def test_alpha_moves_in_images_wider_than_opencv_can_warp():
+    alpha = np.zeros((4, 8200), np.uint8)
+    alpha[:, 3000:5000] = 255
+    first, second = (np.dstack([np.full_like(alpha, 99)] * 3 + [alpha]) for alpha in (alpha, np.roll(alpha, 2, 1)))
+    moved = only(prepare_pair(first, second), Moving(), upscale=4)[..., 3]  # by 2 of the 8 output pixels
+    assert moved.shape == (16, 32800)
+    middle = np.average(np.arange(32800), weights=moved.sum(0, dtype=np.int64))
+    assert abs(middle - (12000 + 19999) / 2 - 2) < 0.1
+    assert (moved[:, 12020:19980] == 255).all() and not moved[:, :11980].any() and not moved[:, 20020:].any()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_alpha_moves_by_itself_and_stays_exact_inside_and_outside(dtype):
     peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
