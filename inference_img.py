@@ -14,8 +14,8 @@ from common import cli
 from common.files import check_outputs, natural_key
 from common.staging import staged_folder
 from media.animation import open_animation
-from media.image import ColourTag, LoadedImage, load_image, to_display, write_image
-from media.image_pair import ImagePair, prepare_pair
+from media.image import ColourTag, load_image, to_display, write_image
+from media.image_pair import ImagePair, common_colour, prepare_pair
 from media.visualize import draw_motion
 from model import InferenceSettings, Predictor
 from model.settings import add_inference_arguments
@@ -63,20 +63,6 @@ def interpolate(predictor: Predictor, pair: ImagePair, timesteps: list[float], u
             animation.add(shown)
         if visualize and shown is not None:
             write_image(folder / f"visual{index}.png", draw_motion(shown, timesteps[index], *details))
-
-
-def common_colour(images: list[LoadedImage], paths: list[Path], pair: ImagePair, notes: list[str]) -> ColourTag | None:
-    """The profile the results get; what is given up is added to `notes`."""
-    first, second = (image.colour for image in images)
-    colour = first or second
-    if first != second:
-        notes.append(f"{paths[0]} and {paths[1]} have different colour profiles: the results get "
-                     f"{paths[0] if first else paths[1]}'s, and no colours are converted")
-    kind = "scene-linear" if pair.curve else "GRAY" if pair.gray else "RGB"
-    if colour and colour.space != kind:
-        notes.append(f"the {colour.space} colour profile is left out: the results are {kind}")
-        return None
-    return colour
 
 
 def earlier_images(folder: Path, written: set[str]) -> list[str]:

@@ -21,8 +21,8 @@ from common import cli
 from common.errors import UserError
 from common.optional import optional
 from demo.make_demo import FOLDER, PAIR
-from media.image import read_image, to_display, write_image
-from media.image_pair import prepare_pair
+from media.image import load_image, to_display, write_image
+from media.image_pair import common_colour, prepare_pair
 from media.video.job import VideoJob
 from media.video.options import Options
 from model import InferenceSettings, Predictor
@@ -38,20 +38,21 @@ def between(predictor: Predictor, first: str | None, second: str | None, timeste
             folder: Path) -> tuple[np.ndarray, np.ndarray, Path]:
     """What the page shows for two image files: plain enlargement and blending, the network's frame, its file.
 
-    The two are (H, W, 3) uint8 RGB; the file is a PNG (EXR for EXR images) of the images' own depth.
+    The two are (H, W, 3) uint8 RGB; the file is a PNG (EXR for EXR images) of the images' own depth and colour profile.
 
     Raises:
         UserError: an image is missing or cannot be used, or the two do not go together.
     """
     if not first or not second:
         raise UserError("two images are needed: the one before and the one after")
-    pair = prepare_pair(read_image(first), read_image(second), names=(Path(first).name, Path(second).name))
+    loaded, names = [load_image(path) for path in (first, second)], [Path(path).name for path in (first, second)]
+    before, after = (image.pixels for image in loaded)
+    pair = prepare_pair(before, after, names)
     (result, _), = pair.between(predictor, [timestep], upscale)
-    before, after = (to_display(read_image(path)) for path in (first, second))
     height, width = result.shape[:2]
-    plain = bicubic_blend(before, after, timestep, height, width)
+    plain = bicubic_blend(to_display(before), to_display(after), timestep, height, width)
     file = folder / f"{Path(first).stem}_{timestep:g}_x{upscale:g}{'.exr' if pair.curve else '.png'}"
-    write_image(file, result)
+    write_image(file, result, common_colour(loaded, names, pair, notes=[]))
     shown = [np.rint(plain).clip(0, 255).astype(np.uint8), to_display(result)]
     return *(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in shown), file
 

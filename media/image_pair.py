@@ -1,12 +1,14 @@
 """Images between two images of any kind: gray, alpha and linear light around a network that knows frames."""
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from common.errors import UserError
+from media.image import ColourTag, LoadedImage
 from media.resize import enlarge_bicubic
 
 
@@ -171,6 +173,21 @@ def prepare_pair(image0: np.ndarray, image1: np.ndarray,
     elif alphas:
         colours = [spread_colours(colour, alpha) for colour, alpha in zip(colours, alphas)]
     return ImagePair(tuple(colours), alphas, all(image.ndim == 2 for image in images), curve)
+
+
+def common_colour(images: Sequence[LoadedImage], paths: Sequence[str | Path], pair: ImagePair,
+                  notes: list[str]) -> ColourTag | None:
+    """The profile that images between these two get; what is given up is added to `notes`."""
+    first, second = (image.colour for image in images)
+    colour = first or second
+    if first != second:
+        notes.append(f"{paths[0]} and {paths[1]} have different colour profiles: the results get "
+                     f"{paths[0] if first else paths[1]}'s, and no colours are converted")
+    kind = "scene-linear" if pair.curve else "GRAY" if pair.gray else "RGB"
+    if colour and colour.space != kind:
+        notes.append(f"the {colour.space} colour profile is left out: the results are {kind}")
+        return None
+    return colour
 
 
 def spread_colours(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -1,10 +1,13 @@
 """The demo: its truths are what the script draws, its pair is made from them, and its report is right."""
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
 from common import cli
-from demo import show
+from demo import app, show
 from demo.make_demo import FOLDER, PAIR, TRUTHS, reduced
 from demo.paint import HEIGHT, WIDTH, S
 from demo.railcar import LEFT, RIGHT
@@ -73,3 +76,13 @@ def test_report_without_a_result_is_a_user_error(tmp_path, monkeypatch, capsys):
         cli.run(show.main)
     assert stop.value.code == 2
     assert "img0.png" in capsys.readouterr().err
+
+
+def test_the_file_of_the_web_page_keeps_the_colour_profile(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 6), "teal").save(tmp_path / name, icc_profile=profile)
+    predictor = SimpleNamespace(encode=lambda frame, upscale: frame, between=lambda first, *_: [first])
+    _, _, file = app.between(predictor, str(tmp_path / "a.png"), str(tmp_path / "b.png"), 0.5, 1, tmp_path)
+    with Image.open(file) as image:
+        assert image.info["icc_profile"] == profile
