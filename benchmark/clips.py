@@ -1,4 +1,6 @@
 """What a benchmark is made of: clips, found in a dataset's folders and read from them."""
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +169,24 @@ def load_clip(clip: Clip, lr: Path | None = None) -> LoadedClip:
     return LoadedClip(clip, inputs, [images[target.source] for target in clip.targets])
 
 
+def stamp_of(clip: Clip, lr: Path | None = None) -> str:
+    """Changes when what a clip is made of does: a file's size or time, a scene's textures. Arguments as `load_clip`'s.
+    """
+    origins = [source if isinstance(source, Path) else source.video.origin(source.index)
+               for source in (*clip.inputs, *(target.source for target in clip.targets))]
+    origins += [path for source in clip.inputs for path in _low_images(lr, source, clip)] if lr else []
+    stamps = [origin if isinstance(origin, str) else _file_stamp(origin) for origin in dict.fromkeys(origins)]
+    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
+
+
+def _file_stamp(path: Path) -> list[int]:
+    try:
+        status = path.stat()
+    except OSError:  # reading it will say so
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
 def _read(sources: Iterable[Source]) -> dict[Source, np.ndarray]:
     """Each frame once; those of one video in one go, because videos are decoded from the last key frame on."""
     images: dict[Source, np.ndarray] = {}
@@ -183,12 +203,16 @@ def _read(sources: Iterable[Source]) -> dict[Source, np.ndarray]:
     return images
 
 
-def _read_low(lr: Path, source: Source, clip: Clip, size: tuple[int, int]) -> np.ndarray:
+def _low_images(lr: Path, source: Source, clip: Clip) -> list[Path]:
     folder = lr / clip.video
-    matches = [path for path in list_images(folder) if path.stem == source.stem] if folder.is_dir() else []
+    return [path for path in list_images(folder) if path.stem == source.stem] if folder.is_dir() else []
+
+
+def _read_low(lr: Path, source: Source, clip: Clip, size: tuple[int, int]) -> np.ndarray:
+    matches = _low_images(lr, source, clip)
     if len(matches) != 1:
-        raise UserError(f"{len(matches) or 'no'} low-resolution images called {source.stem} in {folder}: --lr should "
-                        "hold <video>/<frame>.<any image format> under the names of the true frames")
+        raise UserError(f"{len(matches) or 'no'} low-resolution images called {source.stem} in {lr / clip.video}: --lr "
+                        "should hold <video>/<frame>.<any image format> under the names of the true frames")
     low = read_bgr(matches[0])
     if (low.shape[0] * FACTOR, low.shape[1] * FACTOR) != size:
         raise UserError(f"{matches[0]} is {low.shape[1]}x{low.shape[0]}, but a quarter of the true frame is "

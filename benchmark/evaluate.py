@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmark.clips import Clip, LoadedClip, load_clip
+from benchmark.clips import Clip, LoadedClip, load_clip, stamp_of
 from benchmark.measures import DEFAULT, MEASURES, Frames
 from benchmark.methods import Method
 from benchmark.results import Records, clip_mean
@@ -72,7 +72,7 @@ def read_ahead(clips: list[Clip], lr: Path | None, workers: int) -> Iterator[Loa
 def evaluate(clips: list[Clip], method: Method, scorer: Scorer, records: Records, processes: Processes, *,
              rounded: bool, lr: Path | None = None, workers: int = 4, images: Path | None = None,
              fresh: bool = False) -> dict[str, dict]:
-    """Predict and score the clips that have no record yet, each on one process.
+    """Predict and score the clips that have no record yet, or changed since then, each on one process.
 
     Args:
         rounded: round predictions to 8 bits before scoring.
@@ -89,7 +89,9 @@ def evaluate(clips: list[Clip], method: Method, scorer: Scorer, records: Records
             records.clear()
         return {clip.name for clip in clips if clip.name in before and _has_images(clip, images)}
 
-    before = records.read() if processes.first and not fresh else {}
+    # Taken before the clips are read, by one process: what changes from here on is noticed the next time.
+    stamps = processes.from_first(lambda: {clip.name: stamp_of(clip, lr) for clip in clips})
+    before = records.read(stamps) if processes.first and not fresh else {}
     finished = processes.from_first(done)
     if finished and processes.first:
         print(f"{len(finished)} of {len(clips)} clips were done before: going on from {records.folder}")
@@ -98,7 +100,7 @@ def evaluate(clips: list[Clip], method: Method, scorer: Scorer, records: Records
     with tqdm(total=len(mine), unit="clip", desc=method.name, disable=not processes.first or not mine) as bar:
         for loaded in read_ahead(mine, lr, workers):
             record = _evaluate_clip(loaded, method, scorer, rounded, images)
-            records.append(record, processes.rank)
+            records.append(record | {"stamp": stamps[record["clip"]]}, processes.rank)
             psnr = clip_mean(record)
             if psnr is not None:
                 total, count = total + psnr, count + 1
@@ -107,7 +109,7 @@ def evaluate(clips: list[Clip], method: Method, scorer: Scorer, records: Records
     processes.wait_for_all()
     if not processes.first:
         return {}
-    after = records.read()
+    after = records.read(stamps)
     return {clip.name: after[clip.name] for clip in clips}
 
 

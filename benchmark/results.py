@@ -2,7 +2,7 @@
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark.measures import MEASURES, measured
@@ -14,7 +14,7 @@ class Records:
     """The records of one run in one folder; each process appends to a file of its own.
 
     A line is written whole and flushed as soon as its clip is done. A line cut short by a crash is
-    ignored when read, so its clip is done again.
+    ignored when read, so its clip is done again, and so is one whose stamp says that the clip was another then.
     """
 
     def __init__(self, folder: Path):
@@ -24,15 +24,16 @@ class Records:
         except OSError as error:
             raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
 
-    def read(self) -> dict[str, dict]:
-        """The records so far, of all processes, by clip."""
+    def read(self, stamps: Mapping[str, str]) -> dict[str, dict]:
+        """The records so far, of all processes, by clip. `stamps`: of the clips as they are now."""
         records = {}
         for path in sorted(self.folder.glob("results*.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
                     record = json.loads(line)
-                    records[record["clip"]] = record
-                except (json.JSONDecodeError, KeyError, TypeError):
+                    if record.pop("stamp") == stamps[record["clip"]]:
+                        records[record["clip"]] = record
+                except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
                     continue
         return records
 
@@ -41,7 +42,7 @@ class Records:
             path.unlink()
 
     def append(self, record: dict, rank: int = 0) -> None:
-        """Add a record to this process's file."""
+        """Add a record, its clip's stamp in it, to this process's file."""
         path = self.folder / ("results.jsonl" if rank == 0 else f"results.{rank}.jsonl")
         try:
             with open(path, "ab+") as file:

@@ -40,6 +40,10 @@ class Scene:
         layers = self._scenes.scene(np.random.default_rng([2, self._seed]))
         return [render(layers, index / self._gap, self._scenes.crop) for index in indices]
 
+    def origin(self, index: int) -> str:
+        """A digest of the textures; the protocol says the rest."""
+        return self._scenes.textures_digest
+
 
 def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     least, most = args.motion

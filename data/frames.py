@@ -66,6 +66,10 @@ class FrameFolder:
         self._check_numbers(indices[0], indices[-1])
         return [read_frame(self.files[index]) for index in indices]
 
+    def origin(self, index: int) -> Path:
+        """The file of a frame."""
+        return self.files[index]
+
     def frames(self, pool: concurrent.futures.Executor) -> Iterator[np.ndarray]:
         """All frames in order, HxWx3 uint8 BGR, up to the first damaged or missing one: it raises CorruptFrame."""
         return ordered_map(pool, self._frame, range(len(self)))
@@ -132,6 +136,10 @@ class VideoFile:
             if index not in found:
                 raise CorruptFrame(f"cannot decode frame {index} of {self.path}")
         return [found[index] for index in indices]
+
+    def origin(self, index: int) -> Path:
+        """The file that all frames are in."""
+        return self.path
 
     def _decode(self, indices: list[int], position: dict[int | None, int], seek: bool) -> dict[int, np.ndarray]:
         wanted, found, damaged = set(indices), {}, False

@@ -101,6 +101,10 @@ class PackedClip:
         return [TiledFrame(f"{self.path}: frame {index} of {self.name}", self.shape[1:], data,
                            bounds[first:first + count + 1]) for index, first in zip(indices, firsts)]
 
+    def origin(self, index: int) -> Path:
+        """The file that all frames are in."""
+        return self.path
+
 
 def tiles_of(height: int, width: int) -> int:
     """How many squares a frame is kept in."""

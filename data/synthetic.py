@@ -3,6 +3,8 @@
 A scene is a background and up to four foreground layers (`data.layers`). A layer is a texture with an outline; it
 moves, turns and grows along a smooth path, and some bend as well.
 """
+import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +47,15 @@ class Synthetic(Dataset):
 
     def __len__(self) -> int:
         return self._length
+
+    @functools.cached_property
+    def textures_digest(self) -> str:
+        """Of all that scenes are cut from."""
+        digest = hashlib.sha256()
+        for texture in self._textures:
+            digest.update(str(texture.shape).encode())
+            digest.update(np.ascontiguousarray(texture))
+        return digest.hexdigest()
 
     def triplet(self, index: int, rng: np.random.Generator, augment: bool, motion: bool = False) -> Triplet:
         timestep = int(rng.integers(1, _STEPS)) / _STEPS

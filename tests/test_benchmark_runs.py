@@ -1,5 +1,6 @@
 """A run of a benchmark: gone on with, shared by processes, its files, its errors on the command line."""
 import json
+import math
 import os
 import subprocess
 import sys
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from benchmark_files import grey, make_video, nine_frames, run, save_tiny
+import pytest
+from benchmark_files import blended_psnr, grey, make_video, nine_frames, run, save_tiny
 
 from benchmark import gopro, vid4
 from benchmark.methods import BaselineMethod
+from benchmark.results import Records
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,6 +42,38 @@ def test_other_options_do_not_go_on_from_these_records(monkeypatch, tmp_path):
         run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--model", tmp_path / "weights.safetensors",
             "--device", "cpu", "--scale_cap", cap)
     assert len(list((tmp_path / "out").glob("vid4-videoinr-safa-*"))) == 3
+
+
+def test_a_clip_whose_files_changed_is_done_again(monkeypatch, tmp_path):
+    for video in ("a", "b"):
+        make_video(tmp_path / "data" / video, 3)
+        (tmp_path / "lr" / video).mkdir(parents=True)
+        for i in (0, 2):
+            cv2.imwrite(str(tmp_path / "lr" / video / f"{i}.png"), np.full((8, 12, 3), grey(i), np.uint8))
+    arguments = [vid4, "--root", tmp_path / "data", "--lr", tmp_path / "lr"]
+    run(monkeypatch, tmp_path, *arguments)
+    predicted, predict = [], BaselineMethod.predict
+    monkeypatch.setattr(BaselineMethod, "predict", lambda self, loaded: predicted.append(loaded.clip.name)
+                        or predict(self, loaded))
+    cv2.imwrite(str(tmp_path / "data/a/1.png"), np.full((34, 50, 3), grey(4), np.uint8))
+    result = run(monkeypatch, tmp_path, *arguments)
+    assert predicted == ["a/0"] and [record["clip"] for record in result["per_clip"]] == ["a/0", "b/0"]
+    assert [record["frames"][1]["psnr"] for record in result["per_clip"]] == pytest.approx(
+        [blended_psnr(0, 2, 0.5, truth) for truth in (4, 1)], abs=1e-6)
+    cv2.imwrite(str(tmp_path / "lr/b/0.png"), np.full((8, 12, 3), grey(0) + 4, np.uint8))
+    psnr = run(monkeypatch, tmp_path, *arguments)["per_clip"][1]["frames"][0]["psnr"]
+    assert predicted == ["a/0", "b/0"] and psnr == pytest.approx(20 * math.log10(255 / (4 * 219 / 255)), abs=1e-6)
+
+
+def test_of_several_records_the_one_of_these_files_counts(tmp_path):
+    """Whichever process wrote it: files are read in the order of their names."""
+    records = Records(tmp_path)
+    for rank in range(3):
+        records.append({"clip": "a", "stamp": str(rank), "psnr": rank}, rank)
+        records.append({"clip": f"b{rank}", "stamp": "x"}, rank)
+    for rank in range(3):
+        assert records.read({"a": str(rank), "b1": "x"}) == {"a": {"clip": "a", "psnr": rank}, "b1": {"clip": "b1"}}
+    assert records.read({"a": "3"}) == {}
 
 
 def test_saved_pictures_and_their_absence(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Every N-th frame of any folder of videos, and generated scenes, each timestep scored by itself."""
 import json
 import math
+import shutil
 import sys
 
 import av
@@ -81,6 +82,21 @@ def test_videos_and_packed_caches_give_the_same_clips(monkeypatch, tmp_path):
         run(monkeypatch, tmp_path, folder, "--root", tmp_path / "packed", "--gap", 4, "--reduce", 2)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_clips_of_a_changed_video_are_done_again(monkeypatch, tmp_path, packed):
+    root = tmp_path / ("packed" if packed else "data")
+    arguments = [folder, "--root", root, "--gap", 2, "--method", "bicubic"]
+    make_frames(tmp_path / "data", "a", 3)
+    for truth in (1, 2):
+        cv2.imwrite(str(tmp_path / "data/a/001.png"), np.full((32, 48, 3), grey(0) + truth, np.uint8))
+        if packed:
+            shutil.rmtree(root, ignore_errors=True)
+            pack(tmp_path / "data", root)
+        error = (grey(0) + grey(2)) / 2 - grey(0) - truth
+        assert run(monkeypatch, tmp_path, *arguments)["psnr"] == pytest.approx(
+            20 * math.log10(255 / (abs(error) * 219 / 255)), abs=1e-4)
+
+
 def test_cuts_and_stills_are_left_out(monkeypatch, tmp_path):
     make_frames(tmp_path / "data", "a", 13)
     for index in (*range(4, 9), 11):
@@ -112,3 +128,20 @@ def test_generated_scenes_move_as_asked(monkeypatch, tmp_path):
         assert 5 <= lengths[0] <= 9 and max(lengths) <= 9 + 1e-9  # the background, and all
     with pytest.raises(UserError, match="the smaller number comes first"):
         run(monkeypatch, tmp_path, synthetic, "--motion", 9, 5)
+
+
+def test_scenes_of_other_photos_are_other_scenes(monkeypatch, tmp_path):
+    """Though the folders have one name, or hold photos of both kinds."""
+    random = np.random.default_rng(0)
+    for parent in "ab":
+        (tmp_path / parent / "photos").mkdir(parents=True)
+        for name in "xy":
+            photo = random.integers(0, 256, (64, 64, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / parent / "photos" / f"{name}.png"), photo)
+    arguments = [synthetic, "--size", 32, "--scenes", 1, "--gap", 2, "--method", "bicubic"]
+    results = []
+    for parent, photos in ("ax", "ay", "bx", "ax"):
+        chosen = ["--photos", tmp_path / parent / "photos", "--val_photos", f"{photos}.*"]
+        results.append(run(monkeypatch, tmp_path, *arguments, *chosen)["per_clip"])
+        assert run(monkeypatch, tmp_path / "anew", *arguments, *chosen, "--fresh")["per_clip"] == results[-1]
+    assert results[0] == results[3] and results[0] != results[1] != results[2] != results[0]
