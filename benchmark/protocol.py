@@ -166,7 +166,7 @@ def _evaluate(args: argparse.Namespace, protocol: Protocol, clips: list[Clip], m
     # Records are only gone on from if nothing differs that decides about the figures, the code included.
     described = protocol.described(metrics)
     key = {"protocol": described, "root": str(args.root.resolve()) if args.root else None,
-           "lr": args.lr and str(args.lr.resolve()), "code": _code_hash(), "torch": torch.__version__}
+           "lr": args.lr and str(args.lr.resolve()), "code": _code_hash(), "versions": versions()}
     digest = hashlib.sha256(json.dumps(key | method.identity(), sort_keys=True).encode()).hexdigest()[:10]
     folder = args.output / f"{protocol.dataset}-{protocol.name}-{method.name}-{digest}"
     saved = folder / "images" if args.save_images and images else None
@@ -201,11 +201,11 @@ def _metrics_device(device: str) -> str:
 
 
 def _code_hash() -> str:
-    """A digest of the code that decides about figures."""
+    """A digest of the code that decides about figures: that of the networks, of the footage and of the measures."""
     digest = hashlib.sha256()
-    names = ("metrics", "measures", "clips", "baseline", "methods", "evaluate")
-    ours = (PROJECT / "benchmark" / f"{name}.py" for name in names)
-    for path in sorted([*PROJECT.glob("model/*.py"), PROJECT / "media/resize.py", *ours]):
+    ours = ("metrics", "measures", "clips", "synthetic", "baseline", "methods", "evaluate")
+    paths = [path for folder in ("model", "data", "media") for path in (PROJECT / folder).rglob("*.py")]
+    for path in sorted([*paths, *(PROJECT / "benchmark" / f"{name}.py" for name in ours)]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,23 @@ def test_other_options_do_not_go_on_from_these_records(monkeypatch, tmp_path):
         run(monkeypatch, tmp_path, vid4, "--root", tmp_path / "data", "--model", tmp_path / "weights.safetensors",
             "--device", "cpu", "--scale_cap", cap)
     assert len(list((tmp_path / "out").glob("vid4-videoinr-safa-*"))) == 3
+
+
+def test_other_code_and_libraries_do_not_go_on_from_these_records(monkeypatch, tmp_path):
+    make_video(tmp_path / "data" / "a", 3)
+    for folder in ("benchmark", "data", "media", "model"):
+        shutil.copytree(ROOT / folder, tmp_path / "project" / folder, ignore=shutil.ignore_patterns("weights", "*.pyc"))
+    monkeypatch.setattr("benchmark.protocol.PROJECT", tmp_path / "project")
+    arguments = [vid4, "--root", tmp_path / "data"]
+    run(monkeypatch, tmp_path, *arguments)
+    changed = ("data/layers.py", "media/image.py", "media/video/colour.py", "benchmark/synthetic.py")
+    for name in changed:
+        with open(tmp_path / "project" / name, "a") as file:
+            file.write("# changed\n")
+        run(monkeypatch, tmp_path, *arguments)
+    monkeypatch.setattr(cv2, "__version__", "another")
+    run(monkeypatch, tmp_path, *arguments)
+    assert len(list((tmp_path / "out").iterdir())) == 1 + len(changed) + 1
 
 
 def test_a_clip_whose_files_changed_is_done_again(monkeypatch, tmp_path):
