@@ -82,6 +82,9 @@ def main() -> None:
                         help="the plot (default pareto.svg)")
     parser.add_argument("--size", type=size, default=(160, 96), metavar="WxH",
                         help="low-resolution frames that are timed (default 160x96)")
+    if aligned[0]["psnr"] is None:
+        raise UserError("the results have no frame in common that counts in their main figure, "
+                        f"{next(iter(aligned[0]['figures']))}, and has a PSNR: there is nothing to draw")
     parser.add_argument("--runs", type=cli.positive_int, default=5, metavar="N", help="timed runs (default 5)")
     parser.add_argument("--no_time", dest="time", action="store_false", help="draw multiply-adds alone, time nothing")
     parser.add_argument("--cost", type=cost, action="append", default=[], metavar="NAME=GMAC,MS",

@@ -66,7 +66,7 @@ def average(records: Sequence[dict], positions: Sequence[int] | None = None, ove
         over: "clips" or "videos".
 
     Returns:
-        Each metric that was measured (null if nothing is left to average); clips and frames counted;
+        Each metric that was measured, if only elsewhere (null if nothing is left to average); clips and frames counted;
         `infinite_clips` and `infinite_frames` of these, left out of the means.
     """
     groups: dict[str, list[dict]] = {}
@@ -75,7 +75,7 @@ def average(records: Sequence[dict], positions: Sequence[int] | None = None, ove
     for record in records:
         chosen = [frame for frame in record["frames"] if positions is None or frame["position"] in positions]
         finite = [frame for frame in chosen if frame["psnr"] is not None]
-        names |= dict.fromkeys(name for frame in chosen for name in measured(frame))
+        names |= dict.fromkeys(name for frame in record["frames"] for name in measured(frame))
         clips += bool(chosen)
         frames += len(chosen)
         infinite_frames += len(chosen) - len(finite)

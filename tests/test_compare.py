@@ -39,6 +39,22 @@ def test_only_frames_that_all_results_hold_are_counted():
 
 
 def test_lower_is_better_where_it_is():
+def test_a_figure_that_no_shared_frame_counts_in_is_empty():
+    """Whichever figure it is: what the frames say otherwise is told all the same."""
+    for figures in ({"average": None, "between": [1]}, {"between": [1], "average": None}):
+        first = result("safa", {"a": [30, 31], "b": [20, 22]}, figures=figures)
+        second = result("theirs", {"a": [28, 28], "b": [21, 25]})
+        for record in second["per_clip"]:
+            record["frames"].pop(1)
+        aligned = compare.align([first, second])
+        assert all(one["figures"]["between"] == {"psnr": None, "ssim": None, "clips": 0, "frames": 0,
+                                                 "infinite_clips": 0, "infinite_frames": 0} for one in aligned)
+        assert aligned[0]["figures"]["average"]["psnr"] == pytest.approx(25)
+        rows = [line.split()[-5:] for line in compare.text_table(aligned, ["ours", "theirs"]).splitlines()]
+        assert rows.count(["between", "-", "-", "0", "0"]) == 2
+        assert "<td>-</td><td>-</td>" in compare.render(aligned, ["ours", "theirs"], [])
+
+
     records = [[{"clip": str(i), "video": "v", "frames": [{"position": 0, "psnr": 1.0, "tof": value + i}]}
                 for i in range(4)] for value in (1.0, 1.5)]
     pair = paired(*records, "tof")

@@ -57,6 +57,17 @@ def test_a_video_is_timed_in_which_each_frame_is_restored_once():
     assert sum(restored) == runs * VIDEO_FRAMES and sum(between) == runs * (VIDEO_FRAMES - 1)
 
 
+def test_without_a_frame_that_counts_there_is_nothing_to_draw(monkeypatch, tmp_path):
+    record = {"clip": "a", "video": "a", "frames": [{"frame": "a/0", "position": 0, "psnr": 30.0, "ssim": 0.5}]}
+    (tmp_path / "r.json").write_text(json.dumps({
+        "method": "theirs", "per_clip": [record], "hardware": {},
+        "protocol": {"figures": {"between": [1]}, "metrics": {}, "over": "clips"}}))
+    monkeypatch.setattr(sys, "argv", ["pareto", str(tmp_path / "r.json"), "--output", str(tmp_path / "p.svg")])
+    with pytest.raises(UserError, match="between"):
+        pareto.main()
+    assert not (tmp_path / "p.svg").exists()
+
+
 def test_command(monkeypatch, tmp_path):
     random = np.random.default_rng(0)
     (tmp_path / "data" / "a").mkdir(parents=True)
