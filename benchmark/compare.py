@@ -80,10 +80,18 @@ def differences(first: dict, second: dict) -> list[Paired]:
 
 
 def labels_of(results: list[dict], paths: list[Path]) -> list[str]:
-    """What to call each result: its method; where two have the same, the file's name too."""
+    """What to call each result: its method; where other files have the same, the file's name too, and as many of its
+    folders as it takes. A file that is given twice gets a number.
+    """
     titles = [title_of(result["method"]) for result in results]
-    return [title if titles.count(title) == 1 else f"{title} ({path.stem})"
-            for title, path in zip(titles, paths, strict=True)]
+    files = [path.absolute().with_suffix("").parts for path in paths]
+    labels = titles
+    for depth in range(1, max(map(len, files)) + 1):
+        called = {label: {file for other, file in zip(labels, files) if other == label} for label in labels}
+        labels = [label if len(called[label]) == 1 else f"{title} ({'/'.join(file[-depth:])})"
+                  for label, title, file in zip(labels, titles, files, strict=True)]
+    return [f"{label} {labels[:place + 1].count(label)}" if label in labels[:place] else label
+            for place, label in enumerate(labels)]
 
 
 def notes_of(results: list[dict], aligned: list[dict], labels: list[str]) -> list[str]:

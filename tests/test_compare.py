@@ -1,6 +1,7 @@
 """Stored results side by side: which frames count, what the differences are, how sure they are."""
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +39,6 @@ def test_only_frames_that_all_results_hold_are_counted():
         compare.align([first, result("x", {"c": [1, 2]})])
 
 
-def test_lower_is_better_where_it_is():
 def test_a_figure_that_no_shared_frame_counts_in_is_empty():
     """Whichever figure it is: what the frames say otherwise is told all the same."""
     for figures in ({"average": None, "between": [1]}, {"between": [1], "average": None}):
@@ -55,6 +55,7 @@ def test_a_figure_that_no_shared_frame_counts_in_is_empty():
         assert "<td>-</td><td>-</td>" in compare.render(aligned, ["ours", "theirs"], [])
 
 
+def test_lower_is_better_where_it_is():
     records = [[{"clip": str(i), "video": "v", "frames": [{"position": 0, "psnr": 1.0, "tof": value + i}]}
                 for i in range(4)] for value in (1.0, 1.5)]
     pair = paired(*records, "tof")
@@ -97,6 +98,15 @@ def test_command(monkeypatch, tmp_path, capsys):
     page = (tmp_path / "page" / "index.html").read_text()
     assert "SAFA (theirs)" in page and "+1.250" in page and "rounding differs" in page
     assert len((tmp_path / "f.csv").read_text().splitlines()) == 1 + 2 * 20
+
+
+def test_each_result_has_a_name_of_its_own():
+    paths = [Path(name) for name in ("x/r.json", "y/r.json", "y/s.json", "x/flow.json", "z/x/t.json", "z/x/t.json")]
+    results = [result(method, {}) for method in ("safa", "safa", "safa", "flow", "theirs", "theirs")]
+    assert compare.labels_of(results, paths)[:4] == ["SAFA (x/r)", "SAFA (y/r)", "SAFA (s)", "Bicubic + DIS flow"]
+    assert compare.labels_of(results, paths)[4:] == ["theirs", "theirs 2"]
+    results[4]["method"] = "SAFA (s)"  # as `benchmark.score --name` allows
+    assert len(set(compare.labels_of(results, paths))) == 6
 
 
 def test_what_is_no_result_is_refused(monkeypatch, tmp_path):
