@@ -20,7 +20,7 @@ from benchmark.methods import BaselineMethod, Method, NetworkMethod
 from benchmark.plot import scatter_plot, side_by_side
 from benchmark.protocol import hardware, versions
 from benchmark.results import write_json
-from benchmark.speed import TWICE, VIDEO_FRAMES, double, moving_noise, timed
+from benchmark.speed import TWICE, VIDEO_FRAMES, double, frame_size, moving_noise, timed
 from common import cli
 from common.errors import UserError
 from common.files import atomic_path
@@ -60,18 +60,10 @@ def seconds_per_frame(method: Method, width: int, height: int, runs: int) -> flo
     return timed(job, runs, torch.device(method.device))[0] / (len(TWICE) * (VIDEO_FRAMES - 1))
 
 
-def size(text: str) -> tuple[int, int]:
-    """argparse type: (width, height) of "WxH"."""
-    width, height = (int(part) for part in text.split("x"))
-    if min(width, height) < 16:
-        raise ValueError
-    return width, height
-
-
 def cost(text: str) -> tuple[str, float | None, float | None]:
     """argparse type of --cost: NAME=GMAC,MS; either number may be left empty."""
     name, numbers = text.rsplit("=", 1)
-    gmac, milliseconds = (float(part) if part else None for part in numbers.split(","))
+    gmac, milliseconds = (cli.positive_number(part) if part else None for part in numbers.split(","))
     return name, gmac, milliseconds
 
 
@@ -80,11 +72,8 @@ def main() -> None:
     parser.add_argument("results", nargs="+", type=Path, metavar="FILE", help="results, as --json of benchmarks writes")
     parser.add_argument("--output", type=Path, default=Path("pareto.svg"), metavar="FILE",
                         help="the plot (default pareto.svg)")
-    parser.add_argument("--size", type=size, default=(160, 96), metavar="WxH",
+    parser.add_argument("--size", type=frame_size, default=(160, 96), metavar="WxH",
                         help="low-resolution frames that are timed (default 160x96)")
-    if aligned[0]["psnr"] is None:
-        raise UserError("the results have no frame in common that counts in their main figure, "
-                        f"{next(iter(aligned[0]['figures']))}, and has a PSNR: there is nothing to draw")
     parser.add_argument("--runs", type=cli.positive_int, default=5, metavar="N", help="timed runs (default 5)")
     parser.add_argument("--no_time", dest="time", action="store_false", help="draw multiply-adds alone, time nothing")
     parser.add_argument("--cost", type=cost, action="append", default=[], metavar="NAME=GMAC,MS",
@@ -93,6 +82,9 @@ def main() -> None:
     args = parser.parse_args()
     results = [read_result(path) for path in args.results]
     aligned, labels = align(results), labels_of(results, args.results)
+    if aligned[0]["psnr"] is None:
+        raise UserError("the results have no frame in common that counts in their main figure, "
+                        f"{next(iter(aligned[0]['figures']))}, and has a PSNR: there is nothing to draw")
     given = {name: (gmac, milliseconds) for name, gmac, milliseconds in args.cost}
     if unknown := [name for name in given if name not in labels]:
         raise UserError(f"--cost {unknown[0]}: the results are called {', '.join(labels)}")

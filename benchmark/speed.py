@@ -31,7 +31,6 @@ import torch
 from benchmark.protocol import hardware, versions
 from common import cli
 from common.cli import positive_int
-from common.errors import UserError
 from common.files import atomic_path
 from media.image import write_image
 from media.resize import reduce_bicubic
@@ -46,17 +45,19 @@ from training.schedule import routing_of_step
 
 VIDEO_FRAMES, PIPELINE_FRAMES = 5, 24
 TWICE = (0.0, 0.5)  # timesteps of each pair of a video that gets twice its frames
+SCALE_CHOICES = ["1", "2", "4", "chosen"]
+SMALLEST = 8  # side of a frame, in pixels: optical flow needs some
 MATRIX_SIZE = {"cuda": 8192, "cpu": 2048}  # of the product that the peak is measured with
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.Parser(description=__doc__)
-    parser.add_argument("--size", nargs="+", default=["160x96"], metavar="WxH", help="LR frame sizes")
+    parser.add_argument("--size", type=frame_size, nargs="+", default=[(160, 96)], metavar="WxH", help="LR frame sizes")
     parser.add_argument("--timesteps", type=two_or_more, nargs="+", default=[3], metavar="N",
                         help="timesteps of a pair at once, its own frames the first and the last of them (default 3)")
     parser.add_argument("--precision", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"],
                         help="arithmetic, one row for each (default fp32 bf16)")
-    parser.add_argument("--scales", nargs="+", default=["1", "2", "4", "chosen"], metavar="S",
+    parser.add_argument("--scales", choices=SCALE_CHOICES, nargs="+", default=SCALE_CHOICES, metavar="S",
                         help="all blocks at 1, 2 or 4, or chosen: by the selector")
     parser.add_argument("--device", help="as for the other scripts (default: a GPU if there is one)")
     parser.add_argument("--model", metavar="NAME|PATH", help="weights, as for the other scripts")
@@ -71,7 +72,10 @@ def parse_arguments() -> argparse.Namespace:
     what.add_argument("--data", dest="rows", action="store_const", const=data_rows, help="time the loader")
     parser.set_defaults(rows=pair_rows)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to a file as well")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.rows is video_rows and set(args.scales) == {"1"}:
+        parser.error("--video --scales 1: a video's scales are capped at 2 or 4, or chosen")
+    return args
 
 
 def main() -> None:
@@ -93,8 +97,7 @@ def pair_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
     for precision in args.precision:
         peak = matrix_product_rate(device, DTYPES[precision])
         model = prepare_for_inference(trained, device, precision, args.compile)
-        for size, count, choice in itertools.product(args.size, args.timesteps, args.scales):
-            width, height = parse_size(size)
+        for (width, height), count, choice in itertools.product(args.size, args.timesteps, args.scales):
             enlarged = UPSCALE * height, UPSCALE * width
             pixels = torch.cat([to_tensor(frame, device) for frame in moving_noise(2, height, width)])
             between = torch.linspace(0, 1, count)[None, 1:-1].to(device)
@@ -130,8 +133,7 @@ def video_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]
         peak = matrix_product_rate(device, DTYPES[precision])
         predictor = Predictor(trained, device=str(device), precision=precision, compile=args.compile,
                               scale_cap=1 if choice == "chosen" else int(choice))
-        for size in args.size:
-            width, height = parse_size(size)
+        for width, height in args.size:
             frames = moving_noise(VIDEO_FRAMES, height, width)
             enlarged = predictor.output_size(height, width)
             details: list[Details] = []
@@ -151,9 +153,8 @@ def video_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]
 def pipeline_rows(args: argparse.Namespace, device: torch.device) -> Iterator[dict]:
     """One row per precision and size: frames read from files, twice as many enlarged ones encoded into a video file."""
     trained = load_model(args.model)
-    for precision, size in itertools.product(args.precision, args.size):
+    for precision, (width, height) in itertools.product(args.precision, args.size):
         predictor = Predictor(trained, device=str(device), precision=precision, compile=args.compile)
-        width, height = parse_size(size)
         with tempfile.TemporaryDirectory() as folder:
             source, frames = Path(folder) / "frames", moving_noise(PIPELINE_FRAMES, height, width)
             source.mkdir()
@@ -277,12 +278,14 @@ def two_or_more(text: str) -> int:
     return value
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """(width, height) of a size "WxH"."""
+def frame_size(text: str) -> tuple[int, int]:
+    """argparse type: (width, height) of "WxH"."""
     try:
         width, height = (int(part) for part in text.split("x"))
     except ValueError:
-        raise UserError(f"--size {text} is not WxH, as in 160x96") from None
+        raise argparse.ArgumentTypeError(f"{text} is not WxH, as in 160x96") from None
+    if min(width, height) < SMALLEST:
+        raise argparse.ArgumentTypeError(f"{text} is too small: at least {SMALLEST}x{SMALLEST} is needed")
     return width, height
 
 

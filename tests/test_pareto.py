@@ -57,6 +57,14 @@ def test_a_video_is_timed_in_which_each_frame_is_restored_once():
     assert sum(restored) == runs * VIDEO_FRAMES and sum(between) == runs * (VIDEO_FRAMES - 1)
 
 
+@pytest.mark.parametrize("option", ["--size=0x0", "--size=-16x16", "--size=16", "--cost=A", "--cost=A=5",
+                                    "--cost=A=0,5", "--cost=A=-3,5", "--cost=A=5,nan", "--cost=A=inf,5", "--cost=A=x,"])
+def test_sizes_and_costs_that_are_none(monkeypatch, option):
+    monkeypatch.setattr(sys, "argv", ["pareto", "none.json", option])
+    with pytest.raises(UserError, match=f"argument {option[:6]}"):
+        pareto.main()
+
+
 def test_without_a_frame_that_counts_there_is_nothing_to_draw(monkeypatch, tmp_path):
     record = {"clip": "a", "video": "a", "frames": [{"frame": "a/0", "position": 0, "psnr": 30.0, "ssim": 0.5}]}
     (tmp_path / "r.json").write_text(json.dumps({

@@ -65,6 +65,13 @@ def test_a_pairs_work_is_counted_at_the_scales_it_was_done_at(rows_of, monkeypat
     assert chosen["gmac"] == given["gmac"] > 1
 
 
+@pytest.mark.parametrize("options", ["--scales foo", "--scales 3", "--size 0x0", "--size=-16x16", "--size 16",
+                                     "--size 7x16", "--video --scales 1"])
+def test_what_cannot_be_timed_is_refused(rows_of, options):
+    with pytest.raises(UserError, match="--s(cales|ize)"):
+        rows_of("safa", *options.split())
+
+
 def test_the_loader_is_timed(rows_of):
     loader, reduction = rows_of("safa", "--data")
     assert loader["samples_per_s"] > 0 and reduction["ratio"] > 0
