@@ -27,8 +27,10 @@ LAYOUT = ("test/<video>/<frame>.png for the 17 test videos, GOPR9653, IMG_0001 .
 def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     names = [Path(name).name for name in read_list(Path(args.list), SOURCE)] if args.list else VIDEOS
     videos = find_videos(args.root, ("test", "frame/test", "."), names, LAYOUT)
-    return nine_frame_protocol("adobe240", None), [clip for video, frames in videos.items()
-                                                   for clip in sliding_clips(video, frames, 8)]
+    clips = [clip for video, frames in videos.items() for clip in sliding_clips(video, frames, 8)]
+    if sorted(names) != sorted(VIDEOS):
+        return nine_frame_protocol(f"adobe240-list-{Path(args.list).stem}", None), clips
+    return nine_frame_protocol("adobe240", len(clips)), clips  # how many there are was not published
 
 
 main = main_of(build_parser(__doc__, ("videoinr",), "adobe240fps_folder_test.txt or another list of videos (default: "

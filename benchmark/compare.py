@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmark import html
 from benchmark.measures import MEASURES, measured
 from benchmark.methods import title_of
-from benchmark.published import published_figures
+from benchmark.published import comparison_note, published_figures
 from benchmark.results import average, figures_table, format_figure, write_csv, write_json
 from benchmark.statistics import Paired, paired
 from common import cli
@@ -119,6 +119,8 @@ def text_table(aligned: list[dict], labels: list[str]) -> str:
     lines = [*tables[0]]
     for result, rows in zip(aligned[1:], tables[1:], strict=True):
         lines += rows if measured(result) != measured(aligned[0]) else rows[1:len(result["figures"]) + 1]
+    if note := comparison_note(aligned[0]["protocol"].get("expected_clips"), aligned[0]["clips"]):
+        lines.append(f"note: {note}")
     for result, label in zip(aligned[1:], labels[1:], strict=True):
         lines.append(f"{labels[0]} minus {label}:")
         for pair in differences(aligned[0], result):

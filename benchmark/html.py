@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.examples import GROUND_TRUTH, Example, detail_box
 from benchmark.measures import MEASURES, measured
 from benchmark.plot import line_plot
-from benchmark.published import SOURCES
+from benchmark.published import SOURCES, comparison_note
 from benchmark.results import clip_mean, format_figure
 from benchmark.statistics import Paired
 
@@ -143,10 +143,8 @@ def table(results: list[dict], labels: list[str], published: dict) -> str:
     if results[0]["infinite_frames"]:
         notes.append(f"{results[0]['infinite_frames']} frames equal the ground truth exactly (infinite PSNR: black "
                      "frames) and are left out of the means.")
-    expected = results[0]["protocol"].get("expected_clips")
-    if expected not in (None, results[0]["clips"]):
-        notes.append(f"Measured on {results[0]['clips']} clips; the published figures are over {expected} and do not "
-                     "compare.")
+    if note := comparison_note(results[0]["protocol"].get("expected_clips"), results[0]["clips"]):
+        notes.append(f"{note[0].upper()}{note[1:]}.")
     return section("table", "Beside the published figures" if published else "Figures", "".join(
         f'<p class="soft">{escape(note)}</p>' for note in notes)
         + f"""<div class="scroll" tabindex="0" role="region" aria-labelledby="table">

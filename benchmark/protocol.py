@@ -24,7 +24,7 @@ from benchmark.clips import Clip
 from benchmark.evaluate import Scorer, evaluate
 from benchmark.measures import DEFAULT, MEASURES
 from benchmark.methods import BaselineMethod, Method, NetworkMethod, title_of
-from benchmark.published import published_figures
+from benchmark.published import comparison_note, published_figures
 from benchmark.report import write_report
 from benchmark.results import Records, average, figures_table, write_csv, write_json
 from common import cli
@@ -124,15 +124,14 @@ def run(args: argparse.Namespace, protocol: Protocol, clips: list[Clip]) -> None
         if not args.lr.is_dir():
             raise UserError(f"no folder {args.lr}: --lr should hold <video>/<frame> as {args.root} does")
         protocol = replace(protocol, lr=LR_READ)
-    total, clips = len(clips), clips[:args.limit]
+    clips = clips[:args.limit]
     metrics = [name for name in MEASURES if name in DEFAULT or name in args.metrics]
     processes = Processes.from_environment()
     processes.join(timeout=timedelta(days=7))  # for a process that died: one may well be slower by hours
     if processes.first:
         print(protocol.header(metrics))
-        if protocol.expected_clips not in (None, len(clips)):
-            print(f"note: {len(clips)} of {total} clips; the published figures are over "
-                  f"{protocol.expected_clips} and do not compare")
+        if note := comparison_note(protocol.expected_clips, len(clips)):
+            print(f"note: {note}")
     method = _make_method(args, processes)
     identity = method.identity()
     if processes.first and len(identity) > 1:

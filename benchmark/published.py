@@ -27,3 +27,14 @@ def published_figures(protocol: dict) -> dict[str, dict[str, dict[str, float]]]:
     printed = _PRINTED.get((protocol["dataset"], protocol["name"]), {})
     return {figure: {method: dict(zip(("psnr", "ssim"), pair)) for method, pair in methods.items()}
             for figure, methods in printed.items()}
+
+
+def comparison_note(expected: int | None, clips: int) -> str:
+    """What a reader has to know of figures over `clips` clips; empty if they compare with what was published.
+
+    Args:
+        expected: the protocol's expected_clips.
+    """
+    if expected in (None, clips):
+        return ""
+    return f"measured on {clips} clips; the published figures are over {expected} and do not compare"

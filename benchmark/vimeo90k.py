@@ -50,7 +50,7 @@ def protocol_and_clips(args: argparse.Namespace) -> tuple[Protocol, list[Clip]]:
     names = lists.read_list(listing, SOURCE)[:args.limit]
     folders = septuplet_folders(args.root, names)
     lists.check_names(folders, names, listing, args.root)
-    dataset = "vimeo90k-" + (args.list if args.list in CLIPS else Path(args.list).stem)
+    dataset = "vimeo90k-" + (args.list if args.list in CLIPS else f"list-{Path(args.list).stem}")
     protocol = Protocol(dataset, "zsm", "4: frames 1, 3, 5, 7 of each septuplet", "all seven",
                         "over each clip's frames, then over the clips", "clips",
                         {"average": None, "frames in": (0, 2, 4, 6), "frames between": (1, 3, 5)},

@@ -82,6 +82,25 @@ def test_only_black_clips_have_no_mean(monkeypatch, tmp_path):
     assert (tmp_path / "report" / "index.html").is_file()
 
 
+def test_published_figures_are_those_of_the_whole_set(monkeypatch, tmp_path, capsys):
+    """Of a part of it they stand there with a note; of clips of one's own they do not stand there."""
+    monkeypatch.setattr(adobe240, "VIDEOS", ["a", "b"])
+    (tmp_path / "fast.txt").write_text("00001/0001\n")
+    make_septuplets(tmp_path / "vimeo", "00001/0001", "00001/0002")
+    root = nine_frames(tmp_path)
+    (tmp_path / "a.txt").write_text("a\n")
+    adobe, vimeo = [adobe240, "--root", root], [vimeo90k, "--root", tmp_path / "vimeo"]
+    for arguments, printed, note in ((adobe, True, False),
+                                     ([*adobe, "--limit", 3], True, True),
+                                     ([*adobe, "--list", tmp_path / "list.txt"], True, False),
+                                     ([*adobe, "--list", tmp_path / "a.txt"], False, False),
+                                     (vimeo, True, True),
+                                     ([*vimeo, "--list", tmp_path / "fast.txt"], False, False)):
+        run(monkeypatch, tmp_path, *arguments)
+        text = capsys.readouterr().out
+        assert ("(its paper)" in text, "do not compare" in text) == (printed, note), arguments
+
+
 def test_low_resolution_frames_from_a_folder(monkeypatch, tmp_path):
     make_video(tmp_path / "data" / "a", 3)
     (tmp_path / "lr" / "a").mkdir(parents=True)

@@ -109,6 +109,12 @@ def test_each_result_has_a_name_of_its_own():
     assert len(set(compare.labels_of(results, paths))) == 6
 
 
+def test_published_figures_of_other_clips_are_marked():
+    ours = result("safa", {"a": [30, 31]}, dataset="vid4", name="videoinr", expected_clips=83)
+    table = compare.text_table(compare.align([ours, ours]), ["ours", "again"])
+    assert "MoTIF" in table and table.count("the published figures are over 83 and do not compare") == 1
+
+
 def test_what_is_no_result_is_refused(monkeypatch, tmp_path):
     path = tmp_path / "speed.json"
     for text in ("{", "[]", '{"rows": []}'):
