@@ -40,8 +40,7 @@ from model.loss import three_frame_loss
 from model.network import UPSCALE, Network
 from model.predictor import Details, Predictor
 from model.prepare import DTYPES, prepare_for_inference, resolve_device
-from model.routing import BY_SELECTOR, Routing
-from training.schedule import routing_of_step
+from model.routing import BY_SELECTOR, Routing, routing_of_step
 
 VIDEO_FRAMES, PIPELINE_FRAMES = 5, 24
 TWICE = (0.0, 0.5)  # timesteps of each pair of a video that gets twice its frames

@@ -52,6 +52,29 @@ class Routing(NamedTuple):
 BY_SELECTOR = Routing()
 
 
+def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: int) -> Routing:
+    """How the network chooses its scales in this step, for `samples` frames of all processes.
+
+    "learned": random numbers for the selector's own draws, as published. "full": the finest scale everywhere.
+    "coarse": half of the blocks, drawn anew each step, at a quarter, the others at a half. "random": each block
+    at a scale drawn from all three. All but "learned" compute one scale a block, and train everything but the
+    selector. All come from (seed, step) alone.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    if routing == "learned":
+        return Routing(draws=torch.rand(blocks, samples, 2, generator=generator))
+    if routing == "full":
+        return Routing(scale=1)
+    if routing == "coarse":
+        order = torch.randperm(blocks, generator=generator)
+        if blocks % 2:  # the odd one out is drawn: a network that decides once would else know one scale only
+            order += torch.randint(2, (1,), generator=generator)
+        scales = torch.where(order % 2 == 0, 4, 2)
+    else:
+        scales = torch.tensor(SCALES)[torch.randint(3, (blocks,), generator=generator)]
+    return Routing(scales=scales[:, None].expand(blocks, samples))
+
+
 def chosen_scales(probabilities: torch.Tensor, cap: int = 1) -> torch.Tensor:
     """(N,) scales of SCALES from (N, 2) probabilities (or bits) by thresholds at 0.5, none finer than 1/`cap`."""
     fine, half = (probabilities.detach() >= 0.5).unbind(1)

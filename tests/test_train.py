@@ -13,9 +13,9 @@ import train
 from common.errors import UserError
 from model import SAFA, load_model
 from model.loss import VGG19_FILE, Perceptual, charbonnier, l1, three_frame_loss
-from model.routing import Routing
+from model.routing import Routing, routing_of_step
 from model.start import RESNET18_FILE, load_imagenet_encoder, start_from_blending
-from training.schedule import learning_rate, routing_of_step
+from training.schedule import learning_rate
 from training.state import read_state
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,9 +1,9 @@
-"""What changes from step to step: the learning rate, and the processing scales that are trained."""
+"""What changes from step to step: the learning rate and the enlargement; and the scales to validate at."""
 import math
 
 import torch
 
-from model.routing import BY_SELECTOR, SCALES, Routing
+from model.routing import BY_SELECTOR, Routing
 
 PUBLISHED_BATCH = 24  # 6 on each of 4 GPUs: the batch the published learning rate is meant for
 
@@ -19,29 +19,6 @@ def cosine(step: int, steps: int, floor: float) -> float:
     """Half a cosine from 1 at step 0 down to `floor` at the last of `steps`."""
     done = step / max(steps - 1, 1)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
-
-
-def routing_of_step(routing: str, blocks: int, samples: int, seed: int, step: int) -> Routing:
-    """How the network chooses its scales in this step, for `samples` frames of all processes.
-
-    "learned": random numbers for the selector's own draws, as published. "full": the finest scale everywhere.
-    "coarse": half of the blocks, drawn anew each step, at a quarter, the others at a half. "random": each block
-    at a scale drawn from all three. All but "learned" compute one scale a block, and train everything but the
-    selector. All come from (seed, step) alone.
-    """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    if routing == "learned":
-        return Routing(draws=torch.rand(blocks, samples, 2, generator=generator))
-    if routing == "full":
-        return Routing(scale=1)
-    if routing == "coarse":
-        order = torch.randperm(blocks, generator=generator)
-        if blocks % 2:  # the odd one out is drawn: a network that decides once would else know one scale only
-            order += torch.randint(2, (1,), generator=generator)
-        scales = torch.where(order % 2 == 0, 4, 2)
-    else:
-        scales = torch.tensor(SCALES)[torch.randint(3, (blocks,), generator=generator)]
-    return Routing(scales=scales[:, None].expand(blocks, samples))
 
 
 def upscale_of_step(bounds: list[float] | None, seed: int, step: int) -> float | None:

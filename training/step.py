@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from common.errors import UserError
 from model.loss import LOSSES, flow_loss, three_frame_loss
 from model.network import Prediction
+from model.routing import routing_of_step
 from training.build import Training
 from training.distributed import average
 from training.loading import Batches
-from training.schedule import cosine, learning_rate, routing_of_step, upscale_of_step
+from training.schedule import cosine, learning_rate, upscale_of_step
 
 
 class Step(NamedTuple):
