@@ -151,6 +151,14 @@ def translucent(luma):
     return frame
 
 
+def test_fewer_than_eight_bits(tmp_path):
+    source = write_video(tmp_path / "a.avi", [moving_picture(2 * k) for k in range(3)], codec="rawvideo",
+                         pix_fmt="rgb555le")
+    run(source, tmp_path / "b.mkv", codec="ffv1", pix_fmt="bgr0", multi=1)
+    made, given = ([picture.astype(int) for _, picture in decode(path)] for path in (tmp_path / "b.mkv", source))
+    assert len(made) == 3 and all(np.abs(a - b).max() <= 1 for a, b in zip(made, given))
+
+
 def test_alpha_is_dropped_with_a_word(tmp_path):
     source = write_video(tmp_path / "a.mkv", [translucent(60), translucent(110)], codec="ffv1", pix_fmt="yuva420p")
     assert "alpha" in run(source, tmp_path / "b.mp4")

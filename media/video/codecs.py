@@ -73,7 +73,7 @@ class Encoding:
     @property
     def depth(self) -> int:
         """Bits per sample."""
-        return colour.depth_of(av.VideoFormat(self.pix_fmt))
+        return max(part.bits for part in av.VideoFormat(self.pix_fmt).components)
 
 
 def default_codec(suffix: str = "", transfer: int = colour.UNSPECIFIED) -> str:

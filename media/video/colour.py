@@ -57,8 +57,8 @@ def colour_of(frame: av.VideoFrame, context: av.VideoCodecContext) -> Colour:
 
 
 def depth_of(format_: av.VideoFormat) -> int:
-    """Bits of the format's deepest component that is not alpha."""
-    return 8 if format_.has_palette else max(part.bits for part in format_.components if not part.is_alpha)
+    """Bits in which the format is worked with: those of its deepest component that is not alpha, and at least 8."""
+    return max([8, *(part.bits for part in format_.components if not part.is_alpha)])
 
 
 def has_alpha(format_: av.VideoFormat) -> bool:
