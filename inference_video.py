@@ -41,7 +41,8 @@ def frame_rate(text: str) -> Fraction:
         raise argparse.ArgumentTypeError(f"{text} is not a frame rate: give one from 0.0001 to 10000, or a fraction")
     rate = Fraction(text).limit_denominator(1 << 16)
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
-    return ntsc if "." in text and abs(rate - ntsc) < Fraction(6, 1000) and ntsc > 1 else rate
+    close = min(Fraction(6, 1000), rate / 2000)  # nearer to it than to the whole number
+    return ntsc if "." in text and abs(rate - ntsc) < close and ntsc > 1 else rate
 
 
 def power_of_two(text: str) -> int:

@@ -140,7 +140,10 @@ def test_script_takes_files_and_folders(tmp_path, script, capsys):
 
 
 def test_rates_and_times_as_users_write_them():
-    assert inference_video.frame_rate("23.976") == Fraction(24000, 1001)
+    for text, whole in (("23.976", 24), ("23.98", 24), ("29.97", 30), ("59.94", 60), ("119.88", 120)):
+        assert inference_video.frame_rate(text) == Fraction(1000 * whole, 1001)
+    for text in ("2.0", "5.0", "6.00", "25.0", "12.5", "99.95"):
+        assert inference_video.frame_rate(text) == Fraction(text)
     assert inference_video.frame_rate("0.0004") == Fraction(1, 2500) and inference_video.frame_rate("25/2") == 12.5
     assert inference_video.timestamp("1:02:03.5") == 3723.5 and inference_video.timestamp("90") == 90
     for text in ("0", "nan", "-1", "1e5", "1/0", "10001", "0.00001", "", "1/2/3"):
