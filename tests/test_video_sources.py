@@ -137,6 +137,17 @@ def test_place_that_cannot_be_sought_is_found_from_the_beginning(tmp_path, monke
     near(levels(tmp_path / "b.mkv"), [40 + 10 * min(k, 18) for k in range(20)], by=4)
 
 
+@pytest.mark.parametrize("codec, pix_fmt", [("qtrle", "gray"), ("rawvideo", "rgb8")])
+def test_palette_that_comes_with_the_first_packet_alone(tmp_path, codec, pix_fmt):
+    source = write_levels(tmp_path / "a.mov", 10, codec=codec, pix_fmt=pix_fmt)
+    run(source, tmp_path / "b.mkv", codec="ffv1", pix_fmt="bgr0", multi=1, segment=4)
+    run(source, tmp_path / "c.mkv", codec="ffv1", pix_fmt="bgr0", multi=1, start=F("0.2"))
+    given = [picture for _, picture in decode(source)]
+    for name, first in (("b.mkv", 0), ("c.mkv", 5)):
+        made = [picture for _, picture in decode(tmp_path / name)]
+        assert len(made) == 10 - first and all((a == b).all() for a, b in zip(made, given[first:]))
+
+
 def test_names_that_look_like_protocols(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_levels(tmp_path / "Alien:2.mp4", 3)

@@ -17,10 +17,11 @@ def decoded(container, stream, start: int | None = None, damage: Damage | None =
     """A stream's frames, with damage skipped and noted in `damage`.
 
     start: seek to a key frame at or before this time of the stream; nothing comes where that fails, because a key
-    frame shown after the wanted one has leading frames that lack their references.
+    frame shown after the wanted one has leading frames that lack their references. Frames with a palette come from the
+    beginning on.
     """
     damage = damage or Damage()
-    if start is not None:
+    if start is not None and stream.codec_context.pix_fmt != "pal8":  # which may come with the first packet alone
         try:
             container.seek(start, stream=stream)
         except av.error.FFmpegError:
