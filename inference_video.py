@@ -132,9 +132,10 @@ def main() -> None:
     sources = [args.img] if args.img is not None else find_videos(args.video)
     several = args.img is None and (len(args.video) > 1 or args.video[0].is_dir())
     folder = None if args.output is None else Path(args.output)
-    if several and folder is not None and not folder.is_dir() and (folder.exists() or folder.suffix in OUTPUT_SUFFIXES):
+    if several and folder is not None and not os.path.isdir(folder) and (
+            os.path.exists(folder) or folder.suffix in OUTPUT_SUFFIXES):  # which take a name that is too long
         raise UserError(f"--output {folder} has to be a folder, for the results of several videos")
-    if folder is None or several or not args.png and (folder.is_dir() or args.output.endswith(("/", os.sep))):
+    if folder is None or several or not args.png and (os.path.isdir(folder) or args.output.endswith(("/", os.sep))):
         outputs = choose_outputs(sources, folder, args.png, args.codec)
     else:
         outputs = [folder]

@@ -148,6 +148,14 @@ def test_palette_that_comes_with_the_first_packet_alone(tmp_path, codec, pix_fmt
         assert len(made) == 10 - first and all((a == b).all() for a, b in zip(made, given[first:]))
 
 
+def test_names_as_long_as_the_disk_takes_them(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 2)
+    run(source, tmp_path / f"{'я' * 122}.mp4")  # 248 bytes of 255; its parts need six more
+    for length in (123, 130):
+        with pytest.raises(UserError, match="too long: give a shorter one as --output"):
+            VideoJob(source, tmp_path / f"{'я' * length}.mp4")
+
+
 def test_names_that_look_like_protocols(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_levels(tmp_path / "Alien:2.mp4", 3)

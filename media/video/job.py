@@ -35,7 +35,7 @@ from media.video.options import Options
 from media.video.orientation import is_sideways, turned
 from media.video.pipeline import Interpolator, make_segments
 from media.video.probe import Survey, survey
-from media.video.segment_store import SegmentStore, fingerprint
+from media.video.segment_store import SegmentStore, fingerprint, parts_of
 from media.video.timeline import Plan, encoder_clock, make_plan
 
 OUTPUT_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")  # containers that hold any frame times
@@ -148,6 +148,11 @@ class VideoJob:
 
     def _check_output(self) -> None:
         output, options = self.output, self.options
+        try:
+            os.stat(parts_of(output))
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise UserError(f"the name {output} is too long: give a shorter one as --output") from error
         if options.png:
             if output.exists() and not output.is_dir():
                 raise UserError(f"cannot write images to {output}: it is a file; give a folder")

@@ -34,7 +34,7 @@ def try_output(output: Path, encoding: Encoding, shape: Shape, companions: Compa
     if matrix and not hasattr(av.VideoStream, "set_display_matrix"):
         raise UserError(f"the video is turned when it is shown, which PyAV {av.__version__} cannot write down: update "
                         "it to 18 (from Python 3.11 on), or give --png")
-    path = output.with_name(f".{output.stem}.{os.getpid()}.trial{output.suffix}")
+    path = output.with_name(f".safa.{os.getpid()}.trial{output.suffix}")  # as short as any output's name may be long
     try:
         _try_encoder(path, encoding, shape)
         if companions.streams:

@@ -28,6 +28,11 @@ def fingerprint(facts: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def parts_of(output: Path) -> Path:
+    """The folder for the segments of all jobs with that output."""
+    return output.with_name(output.name + ".parts")
+
+
 class SegmentStore:
     """One job's folder, as one of `world` processes sees it.
 
@@ -36,7 +41,7 @@ class SegmentStore:
     """
 
     def __init__(self, output: Path, name: str, rank: int = 0, world: int = 1):
-        self.base = output.with_name(output.name + ".parts")
+        self.base = parts_of(output)
         self.folder = self.base / name
         self.rank, self.world = rank, world
         try:
