@@ -43,6 +43,23 @@ def test_names_of_results():
     assert list(map(str, choose_outputs(sources[:1], Path("/out"), True, "vp9"))) == ["/out/a_safa"]
 
 
+@pytest.mark.parametrize("source, codec, suffix", [
+    ("a.mp4", "prores", ".mkv"), ("a.mov", "prores", ".mov"), ("a.m4v", "hevc", ".mkv"), ("a.ts", "av1", ".mkv"),
+    ("a.ts", "libx265", ".ts"), ("a.webm", "libvpx", ".webm"), ("a.mp4", "ffv1", ".mp4"), ("a.mp4", None, ".mp4")])
+def test_a_result_keeps_its_suffix_where_such_files_hold_the_codec(source, codec, suffix):
+    assert names(choose_outputs([Path(source)], None, False, codec)) == [f"a_safa{suffix}"]
+
+
+def test_links_give_results_their_name_and_place(tmp_path, monkeypatch):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "0123abcd").touch()
+    (tmp_path / "film.mp4").symlink_to("store/0123abcd")
+    monkeypatch.chdir(tmp_path / "store")
+    assert choose_outputs([Path("../film.mp4")], None, False, None)[0].resolve() == tmp_path.resolve() / "film_safa.mp4"
+    assert names(choose_outputs([Path("."), Path("..")], None, False, None)) == [
+        "store_safa.mp4", f"{tmp_path.name}_safa.mp4"]  # folders of images
+
+
 def test_failure_does_not_end_the_rest_and_what_is_finished_is_not_made_again(tmp_path):
     sources = [tmp_path / name for name in ("a.mp4", "broken.mp4", "c.mp4", "d.mp4")]
     for source in sources:

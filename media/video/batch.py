@@ -14,6 +14,7 @@ from typing import Any
 from common.errors import UserError
 from common.files import atomic_path, natural_key
 from media.image import list_images
+from media.video.codecs import fits
 from media.video.decode import VIDEO_SUFFIXES
 from media.video.job import OUTPUT_SUFFIXES, VideoJob
 
@@ -48,14 +49,18 @@ def choose_outputs(sources: Sequence[Path], folder: Path | None, png: bool, code
 
     Its suffix is the source's, if that is a container for results which holds the codec, else .mkv (.mp4 for a folder
     of images); with `png` there is none. Sources whose results would have the same name keep their suffix in it.
+
+    Raises:
+        UserError: there is no such codec here.
     """
     def output(source: Path, name: str) -> Path:
         suffix = ".mp4" if source.is_dir() else source.suffix.lower()
-        if suffix not in OUTPUT_SUFFIXES or suffix == ".webm" and codec not in (None, "av1", "vp9"):
+        if suffix not in OUTPUT_SUFFIXES or codec is not None and not png and not fits(codec, suffix):
             suffix = ".mkv"
         return (folder or source.parent) / f"{name}{_ADDED}{'' if png else suffix}"
 
-    sources = [source.resolve() for source in sources]
+    # A link gives the result its own name and place; `.` and `..` have a name only in full.
+    sources = [source.resolve() if source.name in ("", "..") else source.absolute() for source in sources]
     short = [output(source, source.stem) for source in sources]
     count = Counter(short)
     return [output(source, source.name) if count[path] > 1 else path for source, path in zip(sources, short)]

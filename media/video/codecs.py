@@ -54,6 +54,9 @@ _HARDWARE = {
 _AV1_AMF_STEP = 255 / 51  # its quantizer goes up to 255
 _USELESS = ("libx264rgb", "rawvideo", "wrapped_avframe", "vnull")  # in a file
 
+# In .ts: libav writes others, too, and nobody reads them.
+_TRANSPORTED = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
@@ -81,6 +84,21 @@ def default_codec(suffix: str = "", transfer: int = colour.UNSPECIFIED) -> str:
     if suffix.lower() == ".webm":
         return "av1"
     return "hevc" if hdr.is_hdr(transfer) and suffix.lower() != ".m4v" else "h264"
+
+
+def is_held(container, encoder: str) -> bool:
+    """Whether an output container holds what an encoder makes, and players find it there."""
+    codec = av.codec.Codec(encoder, "w").canonical_name
+    return codec in (_TRANSPORTED if container.format.name == "mpegts" else container.supported_codecs)
+
+
+def fits(codec: str, suffix: str) -> bool:
+    """Whether files with that suffix hold a codec, which is named as for `choose_encoding`.
+
+    Raises:
+        UserError: there is no such codec here.
+    """
+    return is_held(av.open(f"probe{suffix}", "w"), _find(codec).encoder)  # no file appears
 
 
 def choose_encoding(codec: str = "h264", crf: float | None = None, preset: str | None = None,
@@ -125,7 +143,7 @@ def _find(name: str) -> Codec:
     if encoder is None or encoder.type != "video" or name in _USELESS:
         raise UserError(f"there is no video codec {name!r} here: give {', '.join(CODECS)}, or the name of another "
                         "FFmpeg encoder such as h264_nvenc")
-    if encoder.canonical_name not in av.open("probe.mkv", "w").supported_codecs:  # no file appears
+    if not is_held(av.open("probe.mkv", "w"), encoder.name):  # no file appears
         raise UserError(f"{name} does not fit into Matroska, which the work is put together from: give "
                         f"{', '.join(CODECS)}, or --png for images")
     for codec in CODECS.values():

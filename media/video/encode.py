@@ -13,7 +13,7 @@ from common.errors import UserError
 from media.image import write_image
 from media.narrow import reproducible
 from media.video import colour
-from media.video.codecs import Encoding
+from media.video.codecs import Encoding, is_held
 from media.video.orientation import turned
 from media.video.packing import Packing
 
@@ -108,17 +108,13 @@ def add_encoder(container, encoding: Encoding, shape: Shape):
     Raises:
         UserError: the container does not hold the codec.
     """
-    try:
-        codec = av.codec.Codec(encoding.encoder, "w").canonical_name
-        if container.format.name == "mpegts" and codec not in ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"):
-            raise ValueError(f"{codec} would be written, but read back by nobody")
-        width, height = padded_size(shape.width, shape.height, encoding.pix_fmt)
-        options = reproducible(encoding.encoder, width, dict(encoding.options))
-        os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes past every log setting
-        stream = container.add_stream(encoding.encoder, rate=shape.rate, options=options)
-    except ValueError as error:
+    if not is_held(container, encoding.encoder):
         raise UserError(f"{container.format.name} files cannot hold {encoding.encoder}: choose another --codec, or "
-                        "an --output ending in .mkv") from error
+                        "an --output ending in .mkv")
+    width, height = padded_size(shape.width, shape.height, encoding.pix_fmt)
+    options = reproducible(encoding.encoder, width, dict(encoding.options))
+    os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes past every log setting
+    stream = container.add_stream(encoding.encoder, rate=shape.rate, options=options)
     context = stream.codec_context
     stream.width, stream.height, stream.pix_fmt = width, height, encoding.pix_fmt
     context.time_base = shape.clock
