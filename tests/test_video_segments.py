@@ -1,5 +1,6 @@
 """The segments that a video is made in: jobs that stop and go on, or are shared, give the same bytes."""
 import time
+from fractions import Fraction as F
 
 import pytest
 import torch
@@ -83,6 +84,21 @@ def test_parts_of_another_job_are_neither_used_nor_lost(tmp_path):
     job.run(BlendPredictor(), say=notes.append)
     assert "another job" in notes[-1] and "going on" not in "".join(notes)
     assert "going on" in run(source, output, segment=4)
+
+
+def test_a_mistake_that_is_found_late_leaves_nothing_behind(tmp_path):
+    source = write_levels(tmp_path / "a.mp4", 8)
+    output = tmp_path / "b.mp4"
+    for mistake in ({"start": F(10)}, {"fps": F(20)}):
+        with pytest.raises(UserError):
+            run(source, output, **mistake)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    with pytest.raises(KeyboardInterrupt):
+        run(source, output, BlendPredictor(6, lambda: finished(output)), segment=4)
+    with pytest.raises(UserError):
+        run(source, output, start=F(10))
+    assert len(finished(output)) == 1  # of another job
+    assert "going on: 1 of 4" in run(source, output, segment=4)
 
 
 def test_damaged_segment_is_made_again(tmp_path):

@@ -124,6 +124,8 @@ class VideoJob:
                     self._finish(store, plan, segments, say, progress)
         except Exception as error:
             store.failed(str(error) or type(error).__name__)
+            if isinstance(error, UserError):  # a mistake; the corrected command is another job
+                store.forget()
             raise
         finally:
             store.close()

@@ -120,6 +120,11 @@ class SegmentStore:
         with contextlib.suppress(OSError):
             (self.folder / f"rank_{self.rank}.failed").write_text(reason)
 
+    def forget(self) -> None:
+        """Delete the job's folder if nothing is finished in it, and no other process looks into it."""
+        if self.world == 1 and not any(self.folder.glob("[0-9]*")):
+            self.remove()
+
     def wait(self, unfinished: Callable[[], set[int]], silence: float = SILENCE) -> None:
         """Wait until `unfinished()`, the ranks whose work is not complete, is empty; they have to show life.
 
