@@ -66,7 +66,7 @@ def new_parser() -> cli.Parser:
     source.add_argument("--video", type=Path, nargs="+", metavar="PATH",
                         help="the video to work on; or several, and folders of videos")
     source.add_argument("--img", type=Path, metavar="DIR", help="a folder of images, taken in natural order")
-    parser.add_argument("--fps_in", type=frame_rate, default=Fraction(25), metavar="F",
+    parser.add_argument("--fps_in", type=frame_rate, metavar="F",
                         help="frames per second of --img (default 25)")
     parser.add_argument("--output", metavar="PATH",
                         help="the result; its suffix chooses the container. Or a folder for results that are called "
@@ -129,6 +129,8 @@ def main() -> None:
     options = Options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Options)})
     if args.img is not None and not args.img.is_dir():
         raise UserError(f"--img {args.img} is no folder of images: use --video for a video")
+    if args.img is None and args.fps_in is not None:
+        raise UserError("--fps_in is for --img: a video has a frame rate of its own")
     sources = [args.img] if args.img is not None else find_videos(args.video)
     several = args.img is None and (len(args.video) > 1 or args.video[0].is_dir())
     folder = None if args.output is None else Path(args.output)
@@ -141,7 +143,7 @@ def main() -> None:
         outputs = [folder]
 
     def new_job(source: Path, output: Path) -> VideoJob:
-        return VideoJob(source, output, options, args.fps_in)
+        return VideoJob(source, output, options, args.fps_in or Fraction(25))
 
     overwrite = args.overwrite == "yes"
     first = None

@@ -152,6 +152,10 @@ def test_script_takes_files_and_folders(tmp_path, script, capsys):
     script("--video", "c.mkv", "--output", "out/", "--multi", "3")  # a folder for one video, too
     assert len(times(tmp_path / "out" / "c_safa.mkv")) == 6
     (tmp_path / "in" / "b.mp4").unlink()
+    with pytest.raises(UserError, match="--fps_in"):
+        script("--video", "c.mkv", "--fps_in", "10")
+    with pytest.raises(UserError, match="too long"):
+        script("--video", "c.mkv", "--output", "x" * 300 + ".mp4")
     script("--video", "in", "--start", "0.04")
     assert len(times(tmp_path / "in" / "a_safa.mp4")) == 2
 

@@ -98,6 +98,16 @@ def test_ten_bits_are_the_same_in_both_packings():
     assert (colour.to_bgr(packed, described) == colour.to_bgr(planar, described)).all()
 
 
+@pytest.mark.parametrize("codec, pix_fmt, word", [
+    ("h264_qsv", "qsv", "frames of a device"), ("h264_v4l2m2m", "bogus", "no pixel format 'bogus'"),
+    ("vc2", None, "no video codec 'vc2'"), ("dirac", None, "no video codec 'dirac'")])
+def test_what_an_encoder_does_not_take_is_named(tmp_path, codec, pix_fmt, word):
+    if codec not in av.codec.codecs_available:
+        pytest.skip(f"libav was built without {codec}")
+    with pytest.raises(UserError, match=word):
+        run(write_levels(tmp_path / "a.mkv", 3), tmp_path / "b.mkv", codec=codec, pix_fmt=pix_fmt, multi=1)
+
+
 def test_missing_hardware_is_named(tmp_path):
     source = write_levels(tmp_path / "a.mkv", 3)
     devices = {"hevc_nvenc": "NVIDIA", "h264_qsv": "Intel", "hevc_amf": "AMD"}

@@ -52,7 +52,8 @@ _HARDWARE = {
                            needs="a Mac with an encoder for this codec"),
 }
 _AV1_AMF_STEP = 255 / 51  # its quantizer goes up to 255
-_USELESS = ("libx264rgb", "rawvideo", "wrapped_avframe", "vnull")  # in a file
+# In a file; and VC-2, which takes no frame without a bit rate.
+_USELESS = ("libx264rgb", "rawvideo", "wrapped_avframe", "vnull", "vc2")
 
 # In .ts: libav writes others, too, and nobody reads them.
 _TRANSPORTED = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
@@ -140,7 +141,7 @@ def _find(name: str) -> Codec:
         encoder = av.codec.Codec(name, "w")
     except av.codec.codec.UnknownCodecError:
         encoder = None
-    if encoder is None or encoder.type != "video" or name in _USELESS:
+    if encoder is None or encoder.type != "video" or encoder.name in _USELESS:
         raise UserError(f"there is no video codec {name!r} here: give {', '.join(CODECS)}, or the name of another "
                         "FFmpeg encoder such as h264_nvenc")
     if not is_held(av.open("probe.mkv", "w"), encoder.name):  # no file appears
@@ -165,7 +166,13 @@ def _checked_format(encoder: str, pix_fmt: str) -> str:
     taken = _taken_formats(encoder)
     if taken and pix_fmt not in taken:
         raise UserError(f"{encoder} takes no pixel format {pix_fmt!r}, but {', '.join(taken)}")
-    if colour.has_alpha(av.VideoFormat(pix_fmt)):
+    try:
+        format_ = av.VideoFormat(pix_fmt)
+    except ValueError as error:
+        raise UserError(f"there is no pixel format {pix_fmt!r}") from error
+    if not format_.components:
+        raise UserError(f"pixel format {pix_fmt} stands for frames of a device: choose another, or leave it out")
+    if colour.has_alpha(format_):
         raise UserError(f"pixel format {pix_fmt} has an alpha channel, which is not kept: choose one without")
     return pix_fmt
 
