@@ -217,6 +217,28 @@ def test_what_does_not_fit_is_left_out_with_a_word_or_stops_the_work(tmp_path):
     assert beep_of(tmp_path / "d.mov")[0] == "aac"
 
 
+def test_chapters_are_named_where_there_is_no_place_for_them(tmp_path):
+    chapters = [{"id": 1, "start": 0, "end": 80, "time_base": F(1, 1000), "metadata": {"title": "One"}}]
+    source = write_levels(tmp_path / "a.mkv", 12, step=10, chapters=chapters)
+    for suffix in (".mkv", ".mp4", ".mov", ".m4v", ".webm", ".ts"):
+        notes = run(source, tmp_path / f"b{suffix}", multi=1)
+        with av.open(str(tmp_path / f"b{suffix}")) as container:
+            assert bool(container.chapters()) != ("left out: chapters" in notes)
+    with pytest.raises(UserError, match="--strict_streams: .*chapters"):
+        run(source, tmp_path / "c.ts", strict_streams=True)
+
+
+def test_images_hold_nothing_beside_the_picture(tmp_path):
+    source = write_levels(tmp_path / "a.mkv", 2, audio=(0.1, "flac"))
+    assert "left out" in run(source, tmp_path / "b", png=True)
+    for options in ({}, {"subtitles": [(0, 80, "Hello")], "audio": None}):
+        write_levels(source, 2, **{"audio": (0.1, "flac"), **options})
+        with pytest.raises(UserError, match="--strict_streams: .*(audio|subtitle) stream 1"):
+            run(source, tmp_path / "c", png=True, strict_streams=True)
+    write_levels(source, 2)
+    assert "left out" not in run(source, tmp_path / "c", png=True, strict_streams=True)
+
+
 def test_tags_of_phones_are_kept_and_others_named_where_they_are_not(tmp_path):
     own = {"com.apple.quicktime.model": "iPhone 15", "com.android.version": "14", "title": "Holiday"}
     source = write_levels(tmp_path / "a.mkv", 3, metadata=own)

@@ -43,7 +43,7 @@ class Companions:
 
 
 def plan_companions(path: Path | None, output: Path, video_index: int | None, sound: bool = True, slow: bool = False,
-                    audio_codec: str | None = None, strict: bool = False) -> Companions:
+                    audio_codec: str | None = None, strict: bool = False, png: bool = False) -> Companions:
     """Decide for each stream of `path` whether the container of `output` holds it, takes it converted, or not at all.
 
     Args:
@@ -53,6 +53,7 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
         slow: time is stretched, so that nothing with a time of its own fits any more.
         audio_codec: what all sound is to be in; "copy": nothing is converted; None: only what does not fit.
         strict: leave nothing out.
+        png: `output` is a folder of images, which hold nothing else.
 
     Raises:
         UserError: there is no such audio codec or it does not fit; or something would be left out, if `strict`.
@@ -68,9 +69,12 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
         wanted = [stream for stream in source.streams
                   if stream.index != video_index and (sound or stream.type != "audio")
                   and _name(stream) != "bin_data"]  # MP4's chapter titles; chapters are carried over
-        samples = _first_packets(source, [s for s in wanted if _is_timed(s) and not slow])
+        samples = _first_packets(source, [s for s in wanted if _is_timed(s) and not slow and not png])
         for stream in wanted:
             what = f"{'cover image' if is_cover(stream) else stream.type} stream {stream.index}"
+            if png:
+                left_out.append(f"{what} ({_name(stream)}): images do not hold it")
+                continue
             if slow and _is_timed(stream):
                 left_out.append(f"{what}: it does not fit slow motion")
                 continue
@@ -84,7 +88,9 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
             if companion.encoder is not None and audio_codec is None:
                 notes.append(f"{what} is converted to {companion.encoder}: {output.suffix} files do not hold "
                              f"{stream.codec_context.codec.canonical_name}")
-        container_options, lost_tags = plan_tags(source.metadata, output.suffix.lower())
+        if source.chapters() and (png or output.suffix.lower() == ".ts"):
+            left_out.append(f"chapters: {'images' if png else '.ts files'} do not hold them")
+        container_options, lost_tags = ({}, []) if png else plan_tags(source.metadata, output.suffix.lower())
     if strict and left_out:
         raise UserError(f"--strict_streams: {path} has what {output} would not: {'; '.join(left_out)}")
     if lost_tags:

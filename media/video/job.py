@@ -170,11 +170,10 @@ class VideoJob:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise UserError(f"cannot write to {output.parent}: {error.strerror}") from error
-        if options.png:
-            if options.audio and isinstance(self.source, VideoSource):
-                self.notes.append("images have no sound: audio and subtitles are left out")
-            return
         self._plan_companions(options.slowmo)
+        if options.png:
+            self.notes += self.companions.notes
+            return
         self.notes += [*self.encoding.notes, *self.companions.notes]
         try_output(output, self.encoding, self.shape, self.companions, self.source.format.matrix)
         size, padded = (self.shape.width, self.shape.height), padded_size(self.shape.width, self.shape.height,
@@ -233,7 +232,7 @@ class VideoJob:
         if isinstance(self.source, VideoSource):
             path, index = self.source.path.absolute(), self.source.index
         self.companions = plan_companions(path, self.output, index, self.options.audio, slow,
-                                          self.options.audio_codec, self.options.strict_streams)
+                                          self.options.audio_codec, self.options.strict_streams, self.options.png)
 
     def _work(self, store: SegmentStore, plan: Plan, segments: list[tuple[int, int]], found: Survey, predictor: Any,
               say: Callable[[str], object], progress: bool) -> None:
