@@ -239,6 +239,19 @@ def test_images_hold_nothing_beside_the_picture(tmp_path):
     assert "left out" not in run(source, tmp_path / "c", png=True, strict_streams=True)
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_timecode_that_is_no_longer_true_is_left_out(tmp_path, suffix):
+    """It counts frames of the source's rate from the source's start."""
+    source = write_levels(tmp_path / f"a{suffix}", 3, metadata={"timecode": "01:00:00:00"})
+    for output in ("b.mov", "b.mkv"):
+        notes = run(source, tmp_path / output)
+        assert "left out: the time code" in notes and notes.count("left out") == 1
+        with av.open(str(tmp_path / output)) as container:
+            tags = [container.metadata, *(stream.metadata for stream in container.streams)]
+            assert "timecode" not in {name.lower() for metadata in tags for name in metadata}
+            assert len(container.streams) == 1
+
+
 def test_tags_of_phones_are_kept_and_others_named_where_they_are_not(tmp_path):
     own = {"com.apple.quicktime.model": "iPhone 15", "com.android.version": "14", "title": "Holiday"}
     source = write_levels(tmp_path / "a.mkv", 3, metadata=own)

@@ -68,7 +68,8 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
     with av.open(str(path), metadata_errors="replace") as source:
         wanted = [stream for stream in source.streams
                   if stream.index != video_index and (sound or stream.type != "audio")
-                  and _name(stream) != "bin_data"]  # MP4's chapter titles; chapters are carried over
+                  and _name(stream) != "bin_data"  # MP4's chapter titles; chapters are carried over
+                  and not (stream.type == "data" and _has_timecode(stream))]
         samples = _first_packets(source, [s for s in wanted if _is_timed(s) and not slow and not png])
         for stream in wanted:
             what = f"{'cover image' if is_cover(stream) else stream.type} stream {stream.index}"
@@ -88,6 +89,8 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
             if companion.encoder is not None and audio_codec is None:
                 notes.append(f"{what} is converted to {companion.encoder}: {output.suffix} files do not hold "
                              f"{stream.codec_context.codec.canonical_name}")
+        if any(map(_has_timecode, (source, *source.streams))):
+            left_out.append("the time code, which counts the source's frames")
         if source.chapters() and (png or output.suffix.lower() == ".ts"):
             left_out.append(f"chapters: {'images' if png else '.ts files'} do not hold them")
         container_options, lost_tags = ({}, []) if png else plan_tags(source.metadata, output.suffix.lower())
@@ -100,6 +103,11 @@ def plan_companions(path: Path | None, output: Path, video_index: int | None, so
 
 def _name(stream) -> str:
     return getattr(stream, "name", None) or "unknown"  # PyAV's streams of unknown codecs have none
+
+
+def _has_timecode(described) -> bool:
+    """Whether a container or stream says which time code it starts with."""
+    return "timecode" in {name.lower() for name in described.metadata}
 
 
 def _is_timed(stream) -> bool:

@@ -3,9 +3,11 @@ import io
 
 import av
 
-# What the source's container and encoder say of themselves, which is no longer true of the result.
+# What the source's container and encoder say of themselves, which is no longer true of the result; and the time code,
+# which counts the source's frames.
 _STALE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames",
-          "number_of_bytes", "bps", "_statistics", "vendor_id", "creation_time_of_file", "alpha_mode")
+          "number_of_bytes", "bps", "_statistics", "vendor_id", "creation_time_of_file", "alpha_mode",
+          "timecode")
 _KEYED = {"movflags": "use_metadata_tags"}
 
 
