@@ -136,9 +136,11 @@ def write_beep(path, codec, rate=44100, layout="stereo", video="mpeg4", at=0.3, 
         container.mux(stream.encode(None))
         wave = (12000 * np.sin(np.arange(round(length * rate)) * 2 * np.pi * 1000 / rate)).astype(np.int16)
         wave[:round(at * rate)] = 0
-        frame = av.AudioFrame.from_ndarray(np.repeat(wave, av.AudioLayout(layout).nb_channels)[None], "s16", layout)
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, F(1, rate)
-        container.mux(sound.encode(frame))
+        for start in range(0, len(wave), rate // 50):
+            samples = np.repeat(wave[start:start + rate // 50], av.AudioLayout(layout).nb_channels)[None]
+            frame = av.AudioFrame.from_ndarray(samples, "s16", layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, start, F(1, rate)
+            container.mux(sound.encode(frame))
         container.mux(sound.encode(None))
     return path
 
@@ -150,6 +152,7 @@ def beep_of(path):
         context = container.streams.audio[0].codec_context
         for frame in container.decode(audio=0):
             samples = frame.to_ndarray().astype(float) / (1 if frame.format.name.startswith("fl") else 32768)
+            samples = 256 * samples - 1 if frame.format.name == "u8" else samples
             samples = samples.reshape(-1, context.layout.nb_channels).T if frame.format.is_packed else samples
             loud = np.nonzero(np.abs(samples[0]) > 0.1)[0]
             if loud.size:
@@ -174,6 +177,30 @@ def test_sound_is_converted_where_it_does_not_fit_and_stays_in_time(tmp_path, so
     assert tuple(found) == expected and abs(when - 0.3) < 0.004  # AC-3 and its kind start a tone softly
     if options.get("audio_codec") == "aac":
         assert packets(tmp_path / output, "audio") == packets(tmp_path / source, "audio")
+
+
+def with_gap(source, target):
+    """The same packets, those of sound 0.2 seconds later from 0.1 seconds on."""
+    with av.open(str(source)) as container, av.open(str(target), "w") as copy:
+        streams = [copy.add_stream_from_template(stream, opaque=True) for stream in container.streams]
+        for packet in container.demux():
+            if packet.size:
+                if packet.stream.type == "audio" and packet.pts * packet.time_base >= F(1, 10):
+                    packet.pts = packet.dts = packet.pts + round(F(1, 5) / packet.time_base)
+                packet.stream = streams[packet.stream.index]
+                copy.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("codec, output, asked, expected", [
+    ("pcm_s24le", "c.mov", None, "pcm_s24le"), ("pcm_u8", "c.mov", None, "pcm_u8"),
+    ("pcm_s16le", "c.mp4", None, "pcm_s16le"), ("flac", "c.mov", None, "pcm_s16le"),
+    ("flac", "c.mov", "pcm_mulaw", "pcm_mulaw")])
+def test_gaps_are_silence_where_samples_are_only_counted(tmp_path, codec, output, asked, expected):
+    source = with_gap(write_beep(tmp_path / "a.mkv", codec, layout="mono", length=0.8), tmp_path / "b.mkv")
+    run(source, tmp_path / output, multi=1, audio_codec=asked)
+    name, *_, when = beep_of(tmp_path / output)
+    assert name == expected and abs(when - 0.5) < 0.003  # Matroska's milliseconds
 
 
 def test_sound_without_losses_stays_so_in_quicktime(tmp_path):

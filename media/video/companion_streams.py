@@ -1,6 +1,7 @@
 """The streams beside the video on their way into the result: packets copied, or decoded and encoded again."""
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from media.video.tags import still_true
 
 _LOSSY_BIT_RATE = 96_000  # per channel
 _OUT_OF_TURN = Fraction(1, 4)  # seconds; by more, time is set back
+MOV = ("mp4", "mov", "ipod")  # what libav calls .mp4, .mov, .m4v
+_GAP = Fraction(1, 50)  # seconds; less is a container's rounding, or heard by nobody
+_SILENT = {"pcm_u8": b"\x80", "pcm_alaw": b"\xd5", "pcm_mulaw": b"\xff"}  # others have zeros
 
 
 class Span(NamedTuple):
@@ -45,6 +49,7 @@ class CompanionWriter:
     def __init__(self, source, container, streams: list[Companion]):
         self._source = source
         self._feeds = {}
+        self._fillers: dict[int, _Filler] = {}
         self._covers: list[av.Packet] = []
         for companion in streams:
             stream = source.streams[companion.index]
@@ -55,6 +60,8 @@ class CompanionWriter:
                 self._covers += feed.packets
             elif stream.type != "attachment":
                 self._feeds[companion.index] = feed
+                if container.format.name in MOV and feed.out.codec_context.name.startswith("pcm_"):
+                    self._fillers[companion.index] = _Filler(feed.out)
 
     def packets(self, span: Span = Span()) -> Iterator[tuple[float, av.Packet]]:  # noqa: B008
         """(seconds, packet) of what lies within a span, up to where the file is cut off."""
@@ -71,11 +78,45 @@ class CompanionWriter:
                 packet.dts = packet.pts if packet.dts is None else packet.dts - shift
                 clocks[packet.stream.index].set(packet)
                 now = float(packet.dts * packet.time_base)
-                for made in self._feeds[packet.stream.index](packet):
-                    yield now, made
-        for feed in self._feeds.values():
-            for made in feed(None):
-                yield now, made
+                yield from self._made(packet.stream.index, packet, now)
+        for index in self._feeds:
+            yield from self._made(index, None, now)
+
+    def _made(self, index: int, packet: av.Packet | None, now: float) -> Iterator[tuple[float, av.Packet]]:
+        for made in self._feeds[index](packet):
+            if index in self._fillers:
+                for silence in self._fillers[index](made):
+                    yield float(silence.dts * silence.time_base), silence
+            yield now, made
+
+
+class _Filler:
+    """Fills the gaps of PCM that goes into MP4 and QuickTime files: they count samples, whatever the packets' times."""
+
+    def __init__(self, out):
+        context = out.codec_context
+        bits = re.search(r"\d+", context.name)
+        width = int(bits[0]) // 8 if bits else 1  # bytes of a sample
+        self._out, self._rate = out, context.sample_rate
+        self._silent = _SILENT.get(context.name, b"\0") * width * context.layout.nb_channels
+        self._end: Fraction | None = None
+
+    def __call__(self, packet: av.Packet) -> Iterator[av.Packet]:
+        """The silence before a packet, in packets of a second at most."""
+        assert packet.pts is not None
+        start = packet.pts * packet.time_base
+        if self._end is None:
+            self._end = start
+        missing = round((start - self._end) * self._rate) if start - self._end > _GAP else 0
+        while missing > 0:
+            count = min(missing, self._rate)
+            silence = av.Packet(self._silent * count)
+            silence.pts = silence.dts = round(self._end * self._rate)
+            silence.duration, silence.time_base, silence.stream = count, Fraction(1, self._rate), self._out
+            yield silence
+            missing -= count
+            self._end += Fraction(count, self._rate)
+        self._end += Fraction(packet.size // len(self._silent), self._rate)
 
 
 class _Clock:

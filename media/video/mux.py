@@ -13,13 +13,12 @@ import av
 
 from common.errors import UserError
 from media.video.codecs import Encoding
-from media.video.companion_streams import CompanionWriter, Span
+from media.video.companion_streams import MOV, CompanionWriter, Span
 from media.video.companions import Companions
 from media.video.encode import Shape, add_encoder, apply_tags, padded_size
 from media.video.tags import still_true
 from media.video.timeline import Plan
 
-_MOV = ("mp4", "mov", "ipod")  # what libav calls .mp4, .mov, .m4v
 _SPECIAL_START = ("mpegts", "mpeg")  # formats whose clock starts anywhere: their times are counted from the start
 
 
@@ -34,7 +33,7 @@ def try_output(output: Path, encoding: Encoding, shape: Shape, companions: Compa
     if matrix and not hasattr(av.VideoStream, "set_display_matrix"):
         raise UserError(f"the video is turned when it is shown, which PyAV {av.__version__} cannot write down: update "
                         "it to 18 (from Python 3.11 on), or give --png")
-    path = output.with_name(f".safa.{os.getpid()}.trial{output.suffix}")  # as short as any output's name may be long
+    path = output.with_name(f".safa.{os.getpid()}.trial{output.suffix}")  # its own name may be the longest
     try:
         _try_encoder(path, encoding, shape)
         if companions.streams:
@@ -135,7 +134,7 @@ def join(segments: list[tuple[Path, dict]], plan: Plan, companions: Companions, 
         video = container.add_stream_from_template(first.streams.video[0], opaque=True, time_base=plan.time_base)
         video.codec_context.framerate = shape.rate
         apply_tags(video.codec_context, encoding, shape)
-        is_mov = container.format.name in _MOV
+        is_mov = container.format.name in MOV
         if is_mov and av.codec.Codec(encoding.encoder, "w").canonical_name == "hevc":
             video.codec_context.codec_tag = "hvc1"  # the name Apple's players know
         if matrix:
