@@ -3,6 +3,7 @@ import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -24,7 +25,9 @@ from video_files import (
 
 from common.errors import UserError
 from media.image import write_image
-from media.video.decode import VideoSource
+from media.video import probe
+from media.video.companion_streams import _Clock
+from media.video.decode import Stamp, VideoSource
 from media.video.job import VideoJob
 
 F = Fraction
@@ -62,6 +65,73 @@ def test_recordings_put_behind_one_another(tmp_path):
     assert "put in order" in run(tmp_path / "b.ts", tmp_path / "c.mkv", segment=40)
     shown = times(tmp_path / "c.mkv")
     assert [round(50 * float(time - shown[0])) for time in shown] == list(range(120))
+
+
+def write_flashes(path, start, codec="mp2"):
+    """1.2 seconds of which one frame is white while a tone begins, at 0.8 seconds; the clock begins with `start`."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "veryfast", "bf": "0"})
+        video.width, video.height, video.pix_fmt = 48, 32, "yuv420p"
+        sound = container.add_stream(codec, rate=48000, layout="mono")
+        for k in range(30):
+            frame = av.VideoFrame.from_ndarray(level_picture(235 if k == 20 else 20 + k), "bgr24")
+            frame.pts, frame.time_base = k + round(25 * start), F(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        wave = np.where(np.arange(57600) < 38400, 0, 12000 * np.sin(np.arange(57600) / 10)).astype(np.int16)
+        for first in range(0, 57600, 1152):
+            frame = av.AudioFrame.from_ndarray(wave[None, first:first + 1152], "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, first + round(48000 * start), F(1, 48000)
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return path.read_bytes()
+
+
+def flashes_of(path):
+    """When frames are white, and when tones begin, in seconds."""
+    white = [float(time) for time, picture in decode(path) if picture.mean() > 150]
+    tones, quiet_since = [], F(-1)
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            samples = frame.to_ndarray().astype(float).reshape(-1) / (1 if "fl" in frame.format.name else 32768)
+            for place in np.nonzero(np.abs(samples) > 0.1)[0]:
+                time = frame.pts * frame.time_base + F(int(place), frame.sample_rate)
+                if time - quiet_since > F(1, 10):
+                    tones.append(float(time))
+                quiet_since = time
+    return white, tones
+
+
+@pytest.mark.parametrize("back", [F("0.28"), F("0.48"), F(1)])
+def test_sound_and_pictures_stay_together_where_a_clock_is_set_back(tmp_path, back):
+    parts = [write_flashes(tmp_path / f"{k}.ts", k * (F("1.2") - back)) for k in (0, 1)]
+    (tmp_path / "a.ts").write_bytes(b"".join(parts))
+    assert "put in order" in run(tmp_path / "a.ts", tmp_path / "b.mkv", multi=1)
+    white, tones = flashes_of(tmp_path / "b.mkv")
+    assert len(times(tmp_path / "b.mkv")) == 60 and len(white) == len(tones) == 2
+    assert all(abs(a - b) < 0.04 for a, b in zip(white, tones)) and abs(white[1] - white[0] - 1.2) < 0.002
+
+
+@pytest.mark.parametrize("step, expected", [
+    ([0, 4, 3, 5, 2, 7, 6, 8, 1, 12], [*range(9), 12]),  # as AVI numbers B-frames: 7 seconds back, and on again
+    ([0, 1, 2, 3, 1, 2, 3, 4], list(range(8))),  # set back by three
+    ([0, 1, 2, 3, 0, 2, 1, 3], list(range(8))),  # set back, and numbered out of turn
+    ([0, 1, 9, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6, 9]),  # one is wrong
+])
+def test_a_clock_that_is_set_back_is_no_reordering(tmp_path, step, expected):
+    source = VideoSource(write_levels(tmp_path / "a.mkv", 2))
+    source.time_base, source.rate = F(1, 10), F(1)
+    assert probe._increasing([Stamp(10 * time, 0) for time in step], source)[0] == [10 * time for time in expected]
+
+
+def test_a_packet_of_sound_that_is_out_of_turn_moves_no_other():
+    clock, shown = _Clock(), []
+    for pts in (0, 100, 200, -900, 400, 500):
+        packet = SimpleNamespace(pts=pts, dts=pts, duration=100, time_base=F(1, 1000),
+                                 stream=SimpleNamespace(type="audio"))
+        clock.set(packet)
+        shown.append(packet.pts)
+    assert shown == [0, 100, 200, 300, 400, 500]
 
 
 def test_rate_of_the_header_refuses_nothing(tmp_path):

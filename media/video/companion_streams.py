@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import av
 
-from media.video.packets import demuxed
+from media.video.packets import SET_BACK, demuxed
 from media.video.tags import still_true
 
 _LOSSY_BIT_RATE = 96_000  # per channel
-_OUT_OF_TURN = Fraction(1, 4)  # seconds; by more, time is set back
 MOV = ("mp4", "mov", "ipod")  # what libav calls .mp4, .mov, .m4v
 _GAP = Fraction(1, 50)  # seconds; less is a container's rounding, or heard by nobody
 _SILENT = {"pcm_u8": b"\x80", "pcm_alaw": b"\xd5", "pcm_mulaw": b"\xff"}  # others have zeros
@@ -123,20 +122,27 @@ class _Clock:
     """Keeps the times of a stream's packets increasing, as all containers demand.
 
     Where recordings are put behind one another, time is set back: it goes on after the last packet then, as it does for
-    the video (`media.video.probe`). A packet that is only a little out of turn is moved alone.
+    the video (`media.video.probe`). A packet that is only a little out of turn, or the only one, is moved alone.
     """
 
     def __init__(self) -> None:
         self._shift = 0
         self._last: int | None = None
         self._end = 0
+        self._before: tuple[int, int] | None = None  # shift and end before the last packet set it back
 
     def set(self, packet: av.Packet) -> None:
         assert packet.pts is not None and packet.dts is not None
+        is_text = packet.stream.type == "subtitle"
+        if self._before is not None and packet.dts + self._before[0] >= self._before[1] and not is_text:
+            self._shift = self._before[0]  # only that one packet was out of turn
+        self._before = None
         pts, dts = packet.pts + self._shift, packet.dts + self._shift
         if self._last is not None:
-            earliest = self._last + (packet.stream.type != "subtitle")  # two of those may begin together
-            if (self._last - dts) * packet.time_base > _OUT_OF_TURN:
+            earliest = self._last + (not is_text)  # two of those may begin together
+            reached = self._last if is_text else self._end
+            if dts < self._last and (reached - dts) * packet.time_base > SET_BACK:
+                self._before = self._shift, self._end
                 self._shift += self._end - dts
                 pts, dts = pts + self._end - dts, self._end
             elif dts < earliest:

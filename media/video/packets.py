@@ -1,8 +1,11 @@
 """The packets and frames of open containers, past what cannot be read or decoded."""
 import dataclasses
 from collections.abc import Iterator
+from fractions import Fraction
 
 import av
+
+SET_BACK = Fraction(1, 4)  # seconds that a stream's clock goes back by at least where it is taken to start anew
 
 
 @dataclasses.dataclass

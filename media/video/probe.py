@@ -1,13 +1,15 @@
 """The first look through a whole video: when its frames are shown, where scenes change, what repeats."""
 import collections
 import dataclasses
+import itertools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 
 from common.errors import UserError
 from media.video.decode import Stamp, VideoSource
 from media.video.image_sequence import ImageSequence
+from media.video.packets import SET_BACK
 from media.video.scene_cuts import relations
 from media.video.source_times import SourceTimes
 
@@ -86,16 +88,40 @@ def _survey(source: VideoSource | ImageSequence, threshold: float, by_eye: bool,
 def _increasing(stamps: list[Stamp], source: VideoSource | ImageSequence) -> tuple[list[int], bool]:
     """Strictly increasing times, and whether they are the file's own."""
     usual = max(1, round(1 / (source.rate * source.time_base)))
-    found: Sequence[int | None] = [stamp.pts for stamp in stamps]
+    lasting = [stamp.duration or usual for stamp in stamps]
+    found: list[int | None] = [stamp.pts for stamp in stamps]
     known = [time for time in found if time is not None]
     if len(known) == len(found):
-        found = _in_order(known, usual)
+        found = _going_on(known, lasting, usual, int(SET_BACK / source.time_base))
     times: list[int] = []
-    for time, stamp in zip(found, stamps):
+    for time, length in zip(found, lasting):
         if time is None or times and time <= times[-1]:
-            time = times[-1] + (stamp.duration or usual) if times else 0
+            time = times[-1] + length if times else 0
         times.append(time)
     return times, times == [stamp.pts for stamp in stamps]
+
+
+def _going_on(times: list[int], lasting: list[int], usual: int, limit: int) -> list[int | None]:
+    """Put times in order, and those after a clock was set back behind the ones before, as sound is.
+
+    It is set back where a frame comes more than `limit` ticks before the end of what was shown, among times shown
+    already, and the next one goes on from there. Frames that are numbered out of turn are followed by one later than
+    all before, or by one still earlier.
+    """
+    starts, latest, before = [0], times[0], times[0]  # the latest time shown, and the one before it
+    for k, (time, following) in enumerate(itertools.pairwise(times[1:]), 1):
+        if latest + lasting[k - 1] - time > limit and time <= before and time < following <= latest:
+            starts.append(k)
+            latest = before = time
+        latest, before = max(latest, time), max(before, min(latest, time))
+    found: list[int | None] = []
+    end = None
+    for start, stop in itertools.pairwise([*starts, len(times)]):
+        ordered = _in_order(times[start:stop], usual)
+        shift = 0 if end is None else end - ordered[0]
+        found += [time + shift for time in ordered]
+        end = ordered[-1] + shift + lasting[stop - 1]
+    return found
 
 
 def _in_order(times: list[int], usual: int) -> list[int]:
@@ -105,7 +131,7 @@ def _in_order(times: list[int], usual: int) -> list[int]:
     """
     order = sorted(range(len(times)), key=times.__getitem__)
     if any(abs(place - k) > _REORDERED for place, k in enumerate(order)):
-        return times  # the clock was set back
+        return times  # some are wrong
     count = collections.Counter(times)
     starts = sorted(count)
     return [start + k * (following - start) // count[start]
