@@ -1,9 +1,9 @@
 """safa_small, for everyday use: the paper's three rooms, all at low resolution. Assembly only.
 
 It keeps SAFA's plan (encoder, flow estimated by blocks at several scales that a selector may leave out, decoder of a
-residual image) and gives up its working at output resolution: a sixth to a fifteenth of the multiply-adds. What that loses,
-a decoder of each frame's own detail gives back: frames are sharp before they are warped, and the finest block and the
-decoder go by what they differ by then.
+residual image) and gives up its working at output resolution: a sixth to a fifteenth of the multiply-adds. What that
+loses, a decoder of each frame's own detail gives back: frames are sharp before they are warped, and the finest block
+and the decoder go by what they differ by then.
 """
 from collections.abc import Sequence
 

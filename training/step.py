@@ -53,8 +53,8 @@ def train_step(training: Training, batches: Batches, step: int, stopping: bool) 
             loss = loss + args.effort_price * effort
             sums[2] += effort.detach() / args.accumulate
         elif args.effort_price:
-            raise UserError(f"--effort_price: {model.name} with --routing {args.routing} has no selector that learns by "
-                            "a price; safa_small with --routing learned has")
+            raise UserError(f"--effort_price: {model.name} with --routing {args.routing} has no selector that learns "
+                            "by a price; safa_small with --routing learned has")
         if training.perceptual:
             loss = loss + args.perceptual * training.perceptual(frames, targets.reshape(frames.shape))
         if not loss.requires_grad:
