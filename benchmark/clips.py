@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +19,13 @@ FACTOR = 4
 GROUND_TRUTH = ("gt", "hr")  # what folders of true frames are called
 
 
+class Video(FrameSequence, Protocol):
+    """Frames by number that say where they come from."""
+
+    def origin(self, index: int) -> Path | str:
+        """The file that a frame is in; of a generated one, a digest of what it is made of."""
+
+
 @dataclass(frozen=True)
 class VideoFrame:
     """A frame of a video file, a packed cache or a generated scene.
@@ -27,7 +35,7 @@ class VideoFrame:
         index: the frame's number.
         reduce: frames are reduced by this whole factor (averaging) first.
     """
-    video: FrameSequence
+    video: Video
     index: int
     reduce: int = 1
 
@@ -190,7 +198,7 @@ def _file_stamp(path: Path) -> list[int]:
 def _read(sources: Iterable[Source]) -> dict[Source, np.ndarray]:
     """Each frame once; those of one video in one go, because videos are decoded from the last key frame on."""
     images: dict[Source, np.ndarray] = {}
-    numbers: dict[tuple[FrameSequence, int], set[int]] = {}
+    numbers: dict[tuple[Video, int], set[int]] = {}
     for source in dict.fromkeys(sources):
         if isinstance(source, Path):
             images[source] = read_bgr(source)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.clips import Clip, VideoFrame, sliding_clips
+from benchmark.clips import Clip, Video, VideoFrame, sliding_clips
 from benchmark.protocol import Protocol, build_parser, main_of
 from common import cli
 from common.errors import UserError
@@ -25,7 +25,6 @@ from data.differences import differences_of, moving
 from data.frames import find_clips
 from data.lists import choose, read_list
 from data.packed import is_packed, open_packed
-from data.windows import FrameSequence
 
 
 def timestep_protocol(dataset: str, name: str, gap: int, footage: str) -> Protocol:
@@ -37,7 +36,7 @@ def timestep_protocol(dataset: str, name: str, gap: int, footage: str) -> Protoc
                     figures, None, footage=footage)
 
 
-def clips_of(video: FrameSequence, differences: np.ndarray, gap: int, reduce: int, held_out: float | None,
+def clips_of(video: Video, differences: np.ndarray, gap: int, reduce: int, held_out: float | None,
              most: int | None) -> list[Clip]:
     """A video's clips of `gap` + 1 moving frames that follow each other; none if it is short.
 

@@ -54,7 +54,7 @@ class Synthetic(Dataset):
         digest = hashlib.sha256()
         for texture in self._textures:
             digest.update(str(texture.shape).encode())
-            digest.update(np.ascontiguousarray(texture))
+            digest.update(texture.tobytes())
         return digest.hexdigest()
 
     def triplet(self, index: int, rng: np.random.Generator, augment: bool, motion: bool = False) -> Triplet:

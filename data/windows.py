@@ -1,6 +1,5 @@
 """Samples from windows of consecutive frames: what `adobe240`, `vimeo90k` and `folder` have in common."""
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +14,7 @@ _STILL = 2.0  # grey levels: a crop whose first and last frame differ less hardl
 
 
 class FrameSequence(Protocol):
-    """Frames by number. `read` takes ascending numbers and gives HxWx3 uint8 BGR frames, or what is cut like them.
-    `origin` is the file that a frame comes from; of what is generated, a digest of what it is made of.
-    """
+    """Frames by number. `read` takes ascending numbers and gives HxWx3 uint8 BGR frames, or what is cut like them."""
 
     name: str
 
@@ -26,8 +23,6 @@ class FrameSequence(Protocol):
     def size(self) -> tuple[int, int]: ...
 
     def read(self, indices: list[int]) -> Sequence[np.ndarray | TiledFrame]: ...
-
-    def origin(self, index: int) -> Path | str: ...
 
 
 class Windows(Dataset):

@@ -85,6 +85,7 @@ class CompanionWriter:
         for made in self._feeds[index](packet):
             if index in self._fillers:
                 for silence in self._fillers[index](made):
+                    assert silence.dts is not None
                     yield float(silence.dts * silence.time_base), silence
             yield now, made
 
