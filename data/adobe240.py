@@ -32,12 +32,12 @@ def open_adobe240(root: Path, split: str, crop: int | None, list_file: Path | No
     """
     gaps = check_gaps(gap)
     listing = list_file or own_list(root, split)
-    names = read_list(listing)
+    clips: list = listed_clips(root, listing)
     if split == "train":
         with contextlib.suppress(UserError):
             other_list = other_list or own_list(root, "val")
-        names = left_to_train(names, read_list(other_list) if other_list else (), listing)
-    clips = listed_clips(root, listing, names)
+        validated = read_list(other_list) if other_list else ()
+        clips = choose(clips, left_to_train([clip.name for clip in clips], validated, listing), listing, root)
     dataset = Windows(clips, gaps, [every_window(len(clip), gaps) for clip in clips], crop, skip_corrupt=skip_corrupt)
     if not len(dataset):
         raise UserError(f"{root}: no video has {min(gaps) + 1} frames")
@@ -50,9 +50,9 @@ def own_list(root: Path, split: str) -> Path:
     return find_list(root, (".", "frame", ".."), (LISTS[split],), where)
 
 
-def listed_clips(root: Path, listing: Path, names: list[str] | None = None) -> list[FrameFolder] | list[PackedClip]:
-    """The videos a list names, or those `names` of it, from frame folders or a packed cache."""
-    names = names or read_list(listing)
+def listed_clips(root: Path, listing: Path) -> list[FrameFolder] | list[PackedClip]:
+    """The videos a list names, from frame folders or a packed cache."""
+    names = read_list(listing)
     if is_packed(root):
         clips = open_packed(root)
         for clip in clips:
