@@ -1,5 +1,6 @@
 """Command-line conventions shared by the scripts: exit codes, and the options that choose a predictor."""
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -30,6 +31,10 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(_fail("interrupted", 130))
     except BrokenPipeError:  # `script | head`: the reader left, which is no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # pathlib raises for these where it answers False for other names
+            raise
+        sys.exit(_fail(f"no file can have a name as long as {error.filename}", 2))
 
 
 def _usable_output() -> None:

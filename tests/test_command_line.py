@@ -51,3 +51,9 @@ def test_terminated_script_leaves_nothing_unfinished(tmp_path, unfinished):
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 143 and "Traceback" not in process.stderr.read()
     assert [path for path in tmp_path.rglob("*") if path.name != "new"] == []
+
+
+def test_name_too_long_for_the_system_is_one_line():
+    process = start("from pathlib import Path\nPath('film' * 100).is_dir()")
+    _, error = process.communicate()
+    assert process.returncode == 2 and error.count("\n") == 1 and "as long as filmfilm" in error
