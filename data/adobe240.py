@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from data.frames import FrameFolder
-from data.lists import check_names, choose, find_list, left_to_train, read_list
+from data.lists import check_names, choose, clips_to_train, find_list, read_list
 from data.packed import PackedClip, is_packed, open_packed
 from data.windows import Windows, check_gaps, every_window
 from media.image import is_image
@@ -36,8 +36,8 @@ def open_adobe240(root: Path, split: str, crop: int | None, list_file: Path | No
     if split == "train":
         with contextlib.suppress(UserError):
             other_list = other_list or own_list(root, "val")
-        validated = read_list(other_list) if other_list else ()
-        clips = choose(clips, left_to_train([clip.name for clip in clips], validated, listing), listing, root)
+        if other_list:
+            clips = clips_to_train(clips, read_list(other_list), listing)
     dataset = Windows(clips, gaps, [every_window(len(clip), gaps) for clip in clips], crop, skip_corrupt=skip_corrupt)
     if not len(dataset):
         raise UserError(f"{root}: no video has {min(gaps) + 1} frames")

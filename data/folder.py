@@ -6,7 +6,7 @@ import numpy as np
 from common.errors import UserError
 from data.differences import differences_of, moving
 from data.frames import find_clips
-from data.lists import choose, left_to_train, read_list
+from data.lists import choose, clips_to_train, read_list
 from data.packed import PackedClip, is_packed, open_packed
 from data.windows import Windows, check_gaps, every_window
 
@@ -20,9 +20,9 @@ def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None
 
     The last tenth of each clip (`held_out`) is for validation and the rest for training. A list of clip names,
     one per line, chooses the clips; validation on a list takes all of each, and training leaves out those of the list
-    that is validated on (`other_list`). Windows without motion, with cuts or
-    with repeated frames are left out (`data.differences`): a packed cache knows them, of other folders they are looked
-    for once, which takes as long as decoding everything. Crops without motion are drawn again, up to three times.
+    that is validated on (`other_list`). Windows without motion, with cuts or with repeated frames are left out
+    (`data.differences`): a packed cache knows them, of other folders they are looked for once, which takes as long as
+    decoding everything. Crops without motion are drawn again, up to three times.
 
     Raises:
         UserError: nothing found, the list names missing clips, or a clip is too short or too small.
@@ -34,8 +34,7 @@ def open_folder(root: Path, split: str, crop: int | None, list_file: Path | None
     if list_file is not None:
         clips = choose(clips, read_list(list_file), list_file, root)
     if split == "train" and other_list is not None:
-        names = left_to_train([clip.name for clip in clips], read_list(other_list), list_file or root)
-        clips = choose(clips, names, other_list, root)
+        clips = clips_to_train(clips, read_list(other_list), list_file or root)
     known = ([clip.differences for clip in clips] if isinstance(clips[0], PackedClip)
              else differences_of(clips, root))
     allowed = []

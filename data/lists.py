@@ -67,6 +67,12 @@ def left_to_train(names: list[str], validated: Iterable[str], source: Path) -> l
     return left
 
 
+def clips_to_train(clips: list, validated: Iterable[str], source: Path) -> list:
+    """The clips that are not validated on, by their names: `left_to_train`."""
+    left = set(left_to_train([clip.name for clip in clips], validated, source))
+    return [clip for clip in clips if clip.name in left]
+
+
 def find_list(root: Path, places: tuple[str, ...], names: tuple[str, ...], source: str) -> Path:
     """The first list there is called one of `names` in one of `places` below `root`.
 
